@@ -1,0 +1,1 @@
+"""Data that travels with the library: the registry of data sets and, later, trained weights."""

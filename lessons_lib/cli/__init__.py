@@ -1,0 +1,99 @@
+"""The command ``lessons``.
+
+Bad input ends in one line on stderr and exit code 2, with nothing written. Commands import torch
+and the library inside their functions, so that ``lessons --help`` stays instant.
+"""
+
+import errno
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from lessons_lib import __version__
+from lessons_lib.cli import data
+from lessons_lib.cli.denoise import denoise
+from lessons_lib.cli.doctor import doctor
+from lessons_lib.cli.evaluate import evaluate
+from lessons_lib.cli.train import train
+
+app = typer.Typer(
+    invoke_without_command=True,
+    add_completion=False,
+    # Plain text reads the same in every terminal, and rich would cost half of the start-up time.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(doctor)
+app.command()(denoise)
+app.command()(evaluate)
+app.command()(train)
+app.add_typer(data.app, name="data")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lessons {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _lessons(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Sparse and non-local image restoration: the course's library at the command line."""
+    data.help_without_command(context)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 something is broken, 2 bad input, 130 Ctrl-C."""
+    try:
+        code = app(arguments, prog_name="lessons", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        # Whoever was reading has had enough, as `head` does.
+        _discard_output()
+        code = 1
+    except typer.TyperException as error:
+        code = _refuse(error.format_message())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        _discard_output()
+        code = _refuse(f"cannot write the output: {error.strerror or error}")
+    except ValueError as error:
+        if not _is_bad_input(error):
+            raise
+        code = _refuse(str(error))
+    sys.exit(code)
+
+
+def _is_bad_input(error: ValueError) -> bool:
+    # The library is loaded by now, or the error could not come from it.
+    from lessons_lib.data import DataError
+    from lessons_lib.evaluation.benchmark import MethodError
+    from lessons_lib.evaluation.leaks import LeakError
+    from lessons_lib.images import ImageError
+    from lessons_lib.training.config import ConfigError
+
+    return isinstance(error, DataError | MethodError | ImageError | LeakError | ConfigError)
+
+
+def _refuse(message: str) -> int:
+    print("lessons:", " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _discard_output() -> None:
+    # The interpreter flushes once more on its way out, and would complain once more.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,368 @@
+"""Exercises of lesson 00: noise, PSNR, a linear filter, SSIM, and what rounding costs."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lessons_lib import metrics
+from lessons_lib.exercises.core import Answer, Exercise, describe, ensure, ensure_batchwise, same
+
+
+def add_noise(image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
+    """White Gaussian noise from an explicit generator, not clipped."""
+    return image + sigma * torch.randn(image.shape, generator=generator)
+
+
+def gaussian_filter(image: Tensor, width: float) -> Tensor:
+    """Convolution with a Gaussian window of deviation ``width`` pixels, cut at ``⌈3 width⌉``."""
+    radius = math.ceil(3 * width)
+    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype)
+    window = torch.exp(-(offsets**2) / (2 * width**2))
+    window = window / window.sum()
+    padded = F.pad(image, (radius,) * 4, mode="reflect").flatten(0, 1)[:, None]  # (B·C, 1, …)
+    rows = F.conv2d(padded, window.view(1, 1, 1, -1))
+    return F.conv2d(rows, window.view(1, 1, -1, 1)).view_as(image)
+
+
+def ssim(estimate: Tensor, target: Tensor) -> Tensor:
+    """SSIM of each image with the Gaussian window."""
+    return metrics.ssim(estimate, target, "gaussian")
+
+
+def psnr(estimate: Tensor, target: Tensor) -> Tensor:
+    """PSNR of each image whose white is 1."""
+    return metrics.psnr(estimate, target)
+
+
+def rounding_cost(decibels: Tensor) -> Tensor:
+    """Decibels that rounding to 256 levels takes away from an estimate with this PSNR."""
+    error = 255**2 / 10 ** (decibels / 10)  # mean squared error in grey levels²
+    return 10 * torch.log10(1 + 1 / (12 * error))
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+NOISE = Exercise("noise.add_noise", add_noise)
+
+
+@NOISE.holds("sigma = 0 changes nothing")
+def no_noise(answer: Answer) -> None:
+    image = torch.rand(1, 1, 4, 4)
+    same(answer(image, 0.0, _seeded(0)), image, case="4 x 4 pixels, sigma 0")
+
+
+@NOISE.holds(
+    "the generator alone decides the noise",
+    cause="is the generator handed to the function that draws, and never seeded again?",
+)
+def reproducible(answer: Answer) -> None:
+    image = torch.zeros(1, 1, 2, 3)
+    first = answer(image, 0.1, _seeded(1))
+    torch.manual_seed(99)
+    again, other = answer(image, 0.1, _seeded(1)), answer(image, 0.1, _seeded(2))
+    same(again, first, case="two generators with seed 1")
+    ensure(
+        not torch.equal(first, other),
+        case="generators with seed 1 and 2",
+        expected="different noise",
+        actual="the same noise twice",
+    )
+
+
+@NOISE.holds("every pixel, channel and image has noise of its own", cause="which shape is drawn?")
+def independent(answer: Answer) -> None:
+    noise = answer(torch.zeros(2, 3, 30, 30), 1.0, _seeded(6))
+    for axis, name in enumerate(("images", "channels", "rows", "columns")):
+        likeness = torch.corrcoef(noise.transpose(0, axis).flatten(1)).fill_diagonal_(0)
+        largest = likeness.abs().max().item()
+        ensure(
+            largest < 0.6,
+            case=f"two {name} of a batch (2, 3, 30, 30)",
+            expected="no correlation of their noise",
+            actual=f"a correlation of {largest:.2f}",
+        )
+
+
+@NOISE.holds("the noise has mean zero")
+def centred(answer: Answer) -> None:
+    mean = answer(torch.zeros(1, 1, 100, 100), 0.2, _seeded(3)).mean().item()
+    ensure(
+        abs(mean) < 0.01,
+        case="100 x 100 black pixels, sigma 0.2",
+        expected="a mean between -0.01 and 0.01",
+        actual=f"mean {mean:.3f}",
+        cause="clipping cuts the negative half away; uniform numbers start at 0",
+    )
+
+
+@NOISE.holds("the noise has standard deviation sigma", cause="sigma is no variance")
+def spread(answer: Answer) -> None:
+    for sigma in (0.1, 25 / 255):
+        measured = answer(torch.full((1, 1, 100, 100), 0.5), sigma, _seeded(4)).std().item()
+        ensure(
+            abs(measured / sigma - 1) < 0.05,
+            case=f"100 x 100 grey pixels, sigma {sigma:.3f}",
+            expected=f"standard deviation {sigma:.3f}",
+            actual=f"{measured:.3f}",
+        )
+
+
+@NOISE.holds("the noise is Gaussian, and not clipped")
+def tails(answer: Answer) -> None:
+    noise = (answer(torch.full((1, 1, 100, 100), 0.5), 0.5, _seeded(5)) - 0.5) / 0.5
+    beyond = (noise.abs() > 2).float().mean().item()
+    ensure(
+        0.03 < beyond < 0.06,
+        case="100 x 100 grey pixels, sigma 0.5",
+        expected="4.6 % of the noise beyond two sigma",
+        actual=f"{beyond:.1%}",
+        cause="uniform noise has no tails, and clipping cuts them",
+    )
+
+
+@NOISE.holds("the noise does not depend on the image")
+def additive(answer: Answer) -> None:
+    dark, bright = (torch.full((1, 1, 5, 5), value) for value in (0.1, 0.9))
+    same(
+        answer(bright, 0.1, _seeded(7)) - bright,
+        answer(dark, 0.1, _seeded(7)) - dark,
+        case="noise on white against noise on black, same generator",
+    )
+
+
+PSNR = Exercise("metrics.psnr", psnr)
+
+
+def _images(*shape: int) -> tuple[Tensor, Tensor]:
+    """An estimate and its target; double precision, so that any precision of an answer agrees."""
+    target = torch.rand(*shape, dtype=torch.float64)
+    return target + 0.1 * torch.randn(*shape, dtype=torch.float64), target
+
+
+@PSNR.holds("an error of 0.1 at every pixel gives 20 dB", cause="which logarithm, which factor?")
+def twenty(answer: Answer) -> None:
+    _, target = _images(1, 1, 6, 7)
+    for error in (0.1, -0.1):
+        same(answer(target + error, target), torch.tensor([20.0]), case=f"an error of {error}")
+
+
+@PSNR.holds("a ten times smaller error adds 20 dB", cause="is the error squared?")
+def tenfold(answer: Answer) -> None:
+    estimate, target = _images(1, 1, 6, 7)
+    gain = answer(target + (estimate - target) / 10, target) - answer(estimate, target)
+    same(gain, torch.tensor([20.0]), case="the same error, and a tenth of it")
+
+
+@PSNR.holds("one large error weighs more than two of half its size", cause="square, then average")
+def squared(answer: Answer) -> None:
+    _, target = _images(1, 1, 2, 2)
+    errors = torch.tensor([[0.2, 0.0], [0.0, 0.0]]), torch.tensor([[0.1, 0.1], [0.0, 0.0]])
+    one, two = (answer(target + error, target) for error in errors)
+    ensure(
+        bool(two > one),
+        case="4 pixels with errors 0.2, 0, 0, 0 and 0.1, 0.1, 0, 0",
+        expected="more decibels for the second",
+        actual=f"{describe(one)} and {describe(two)}",
+    )
+
+
+@PSNR.holds("equal images give infinity")
+def perfect(answer: Answer) -> None:
+    _, target = _images(1, 1, 6, 7)
+    same(answer(target, target), torch.tensor([torch.inf]), case="an image and itself")
+
+
+@PSNR.holds("each image of a batch has a number of its own")
+def psnr_batch(answer: Answer) -> None:
+    ensure_batchwise(answer, *_images(3, 1, 6, 7))
+
+
+@PSNR.holds(
+    "the channels of an image share one mean squared error",
+    cause="an average of the channels' PSNRs is another number than the PSNR of the average error",
+)
+def joint(answer: Answer) -> None:
+    _, target = _images(1, 3, 6, 7)
+    estimate = target.clone()
+    estimate[:, 0] += 0.3
+    estimate[:, 1] += 0.01
+    estimate[:, 2] += 0.01
+    same(
+        answer(estimate, target),
+        answer.reference(estimate, target),
+        case="errors of 0.3, 0.01 and 0.01 in R, G and B",
+    )
+
+
+PSNR.agrees(lambda: [_images(2, 1, 8, 5), _images(2, 3, 4, 4)])
+
+
+FILTER = Exercise("filters.gaussian_filter", gaussian_filter)
+
+
+@FILTER.holds("a constant image stays constant inside", cause="do the weights sum to one?")
+def constant_inside(answer: Answer) -> None:
+    filtered = answer(torch.full((1, 1, 16, 16), 0.5), 1.0)[..., 3:-3, 3:-3]
+    same(filtered, torch.tensor(0.5), case="16 x 16 grey pixels, width 1, away from the border")
+
+
+@FILTER.holds(
+    "a constant image stays constant at the border",
+    cause="zeros outside the picture darken the border: what could stand there instead?",
+)
+def constant_border(answer: Answer) -> None:
+    filtered = answer(torch.full((1, 1, 16, 16), 0.5), 1.0)
+    same(filtered, torch.tensor(0.5), case="16 x 16 grey pixels, width 1, with the border")
+
+
+@FILTER.holds("a bright point spreads alike in both directions", cause="both axes need filtering")
+def isotropic(answer: Answer) -> None:
+    point = torch.zeros(1, 1, 17, 17)
+    point[..., 8, 8] = 1
+    spot = answer(point, 1.5)
+    ensure(
+        bool((spot - spot.mT).abs().max() < 1e-5),
+        case="one white pixel, width 1.5",
+        expected=f"as much to the right as below, such as {spot[0, 0, 8, 10]:.4f}",
+        actual=f"{spot[0, 0, 10, 8]:.4f} two pixels below",
+    )
+    same(spot.flip(-1), spot, case="one white pixel, mirrored")
+
+
+@FILTER.holds("a wider filter lets less noise through", cause="where does the width enter?")
+def wider(answer: Answer) -> None:
+    noise = torch.randn(1, 1, 40, 40)
+    narrow, wide = (answer(noise, width).std().item() for width in (0.7, 2.0))
+    ensure(
+        wide < 0.7 * narrow,
+        case="white noise, width 0.7 and 2",
+        expected=f"much less than {narrow:.3f} at width 2",
+        actual=f"{wide:.3f}",
+    )
+
+
+@FILTER.holds("the filter is linear")
+def linear(answer: Answer) -> None:
+    first, second = torch.randn(2, 1, 1, 12, 12)
+    same(
+        answer(2 * first - second, 1.0),
+        2 * answer(first, 1.0) - answer(second, 1.0),
+        case="twice one image minus another",
+        cause="something clips, or takes an absolute value",
+    )
+
+
+@FILTER.holds("images and channels do not mix", cause="a colour image has three separate planes")
+def separate(answer: Answer) -> None:
+    image = torch.rand(2, 3, 12, 12)
+    ensure_batchwise(answer, image, 1.0)
+    same(
+        answer(image, 1.0)[:, 1:2],
+        answer(image[:, 1:2].clone(), 1.0),
+        case="the green channel of a colour image, and it alone",
+    )
+
+
+FILTER.agrees(
+    lambda: [(torch.rand(1, 2, 20, 17), width) for width in (0.5, 1.0, 1.9)],
+    cause="the window reaches ceil(3 width) pixels, and the border is reflected",
+)
+
+
+SSIM = Exercise("metrics.ssim", ssim)
+
+
+@SSIM.holds("equal images score 1")
+def identical(answer: Answer) -> None:
+    _, target = _images(1, 1, 16, 16)
+    same(answer(target, target), torch.tensor([1.0]), case="an image and itself")
+
+
+@SSIM.holds("exchanging the two images changes nothing")
+def symmetric(answer: Answer) -> None:
+    estimate, target = _images(1, 1, 16, 16)
+    same(answer(estimate, target), answer(target, estimate), case="(x, y) and (y, x)")
+
+
+@SSIM.holds(
+    "two flat images compare their brightness only",
+    cause="where nothing varies, variances and covariance are 0; look at c1 and the means",
+)
+def brightness(answer: Answer) -> None:
+    dark, bright = (torch.full((1, 1, 16, 16), v, dtype=torch.float64) for v in (0.2, 0.6))
+    same(answer(dark, bright), answer.reference(dark, bright), case="all pixels 0.2, all 0.6")
+
+
+@SSIM.holds(
+    "an inverted texture scores below zero", cause="a covariance may be negative: is it squared?"
+)
+def inverted(answer: Answer) -> None:
+    _, target = _images(1, 1, 16, 16)
+    score = answer(1 - target, target)
+    ensure(
+        score.item() < -0.5,
+        case="an image and its negative",
+        expected="a score below -0.5",
+        actual=describe(score),
+    )
+
+
+@SSIM.holds("each image of a batch has a score of its own")
+def ssim_batch(answer: Answer) -> None:
+    ensure_batchwise(answer, *_images(3, 1, 16, 16))
+
+
+SSIM.agrees(
+    lambda: [_images(2, 1, 16, 18), _images(1, 3, 16, 16)],
+    cause="compare with the equation: constants, variances, windows inside the image",
+)
+
+
+ROUNDING = Exercise("protocol.rounding_cost", rounding_cost)
+
+
+def _decibels(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@ROUNDING.holds("rounding never helps", cause="which error is larger, before or after rounding?")
+def costs(answer: Answer) -> None:
+    cost = answer(_decibels(20, 30, 40, 50))
+    ensure(
+        bool((cost >= 0).all()),
+        case="20, 30, 40 and 50 dB",
+        expected="costs of at least 0 dB",
+        actual=describe(cost),
+    )
+
+
+@ROUNDING.holds("a better estimate pays more", cause="an error in the numerator, or dB for MSE?")
+def increasing(answer: Answer) -> None:
+    cost = answer(_decibels(30, 40, 50))
+    ensure(
+        bool((cost.diff() > 0).all()),
+        case="30, 40 and 50 dB",
+        expected="growing costs",
+        actual=describe(cost),
+    )
+
+
+@ROUNDING.holds("predicts what rounding really costs", cause="in which unit is the MSE?")
+def measured(answer: Answer) -> None:
+    for decibels in (40.0, 45.0):
+        error = 255 * 10 ** (-decibels / 20) * torch.randn(200_000, dtype=torch.float64)
+        rounded = error.round()  # the true picture has whole grey levels
+        cost = 10 * torch.log10(rounded.square().mean() / error.square().mean())
+        same(
+            answer(_decibels(decibels)),
+            cost,
+            tolerance=0.01,
+            case=f"200,000 pixels at {decibels:g} dB, rounded to whole grey levels",
+        )
+
+
+ROUNDING.agrees(lambda: [(_decibels(20, 30, 38, 42.9),)], tolerance=1e-6)

@@ -1,0 +1,249 @@
+"""Exercises of lesson 01: patches, their average, hard thresholding, a denoiser made of them."""
+
+import torch
+from torch import Tensor
+
+from lessons_lib.exercises.core import Answer, Exercise, ensure_batchwise, ensure_minimal, same
+from lessons_lib.ops import prox
+from lessons_lib.ops.dictionary import dct_dictionary
+from lessons_lib.ops.patches import (
+    centre,
+    extract_patches,
+    overlap_average,
+    patch_counts,
+)
+
+
+def dct_denoise(noisy: Tensor, threshold: float, size: int, stride: int) -> Tensor:
+    """Hard thresholding of the DCT of every patch; patch means are kept as they are."""
+    shape = (noisy.shape[-2], noisy.shape[-1])
+    basis = dct_dictionary(size, size**2).to(noisy)
+    centred, mean = centre(extract_patches(noisy, size, stride))
+    kept = prox.hard_threshold(basis.T @ centred, threshold)
+    return overlap_average(basis @ kept + mean, shape, size, stride)
+
+
+def _numbered(height: int, width: int) -> Tensor:
+    """``(1, 1, H, W)`` whose pixels are numbered row by row."""
+    return torch.arange(float(height * width)).view(1, 1, height, width)
+
+
+EXTRACT = Exercise("patches.extract", extract_patches)
+
+
+@EXTRACT.holds("a patch as large as the image is the image, row by row")
+def whole(answer: Answer) -> None:
+    same(
+        answer(_numbered(3, 3), 3)[0, :, 0],
+        torch.arange(9.0),
+        case="pixels 0 … 8, size 3",
+        cause="in which order do the pixels of a patch run?",
+    )
+
+
+@EXTRACT.holds("patches of one pixel are the pixels, row by row")
+def single_pixels(answer: Answer) -> None:
+    same(
+        answer(_numbered(2, 4), 1)[0, 0],
+        torch.arange(8.0),
+        case="2 x 4 pixels, size 1",
+        cause="in which order do the positions run?",
+    )
+
+
+@EXTRACT.holds("images of a batch do not mix")
+def batch_of_images(answer: Answer) -> None:
+    ensure_batchwise(answer, torch.rand(2, 1, 5, 4), 3)
+
+
+EXTRACT.agrees(
+    lambda: [(torch.rand(2, 1, 7, 5), 3), (torch.rand(1, 1, 9, 8), 8), (torch.rand(1, 2, 6, 6), 2)]
+)
+
+
+AVERAGE = Exercise("patches.average", overlap_average)
+
+
+@AVERAGE.holds("patches cut from an image give that image back")
+def inverts_extraction(answer: Answer) -> None:
+    image = torch.rand(1, 1, 7, 6)
+    result = answer(extract_patches(image, 3), (7, 6), 3)
+    same(
+        result[..., 2:-2, 2:-2],
+        image[..., 2:-2, 2:-2],
+        case="7 x 6 pixels, size 3, inside",
+        cause="is every estimate added where its pixel was, and the sum divided by their number?",
+    )
+    same(
+        result,
+        image,
+        case="7 x 6 pixels, size 3, up to the border",
+        cause="how many patches hold a pixel in the corner?",
+    )
+
+
+@AVERAGE.holds("at each pixel, the mean of its estimates")
+def mean_of_estimates(answer: Answer) -> None:
+    patches = torch.tensor([[[1.0, 5.0], [3.0, 9.0], [1.0, 5.0], [3.0, 9.0]]])
+    expected = torch.tensor([1.0, 4.0, 9.0]).expand(1, 1, 2, 3)
+    same(
+        answer(patches, (2, 3), 2),
+        expected,
+        case="2 x 3 pixels, size 2: the middle column is estimated as 3 and as 5",
+    )
+
+
+@AVERAGE.holds("times the counts, it is the adjoint of extraction")
+def adjoint(answer: Answer) -> None:
+    image, patches = torch.rand(1, 1, 6, 8), torch.randn(1, 9, 24)
+    summed = patch_counts((6, 8), 3) * answer(patches, (6, 8), 3)
+    same(
+        (summed * image).sum(),
+        (patches * extract_patches(image, 3)).sum(),
+        case="⟨counts · average(p), x⟩ and ⟨p, extract(x)⟩, 6 x 8 pixels, size 3",
+        cause="does each patch return to the pixels that it was cut from?",
+    )
+
+
+@AVERAGE.holds("images of a batch do not mix")
+def batch_of_averages(answer: Answer) -> None:
+    patches = torch.rand(2, 4, 12)
+    for i in range(2):
+        same(
+            answer(patches, (4, 5), 2)[i : i + 1],
+            answer(patches[i : i + 1], (4, 5), 2),
+            case=f"image {i} of 2, and it alone",
+        )
+
+
+AVERAGE.agrees(
+    lambda: [
+        (torch.randn(2, 9, 20), (6, 7), 3),
+        (torch.randn(1, 64, 9), (10, 10), 8),
+        (torch.randn(1, 18, 12), (5, 6), 3),
+    ]
+)
+
+
+HARD = Exercise("prox.hard_threshold", prox.hard_threshold)
+
+
+@HARD.holds("large entries are kept exactly")
+def keeps(answer: Answer) -> None:
+    z = torch.tensor([1.5, 4.0, 1.01])
+    same(
+        answer(z, 1.0),
+        z,
+        case="z = [1.5, 4, 1.01], threshold 1",
+        cause="does anything shrink that should stay?",
+    )
+
+
+@HARD.holds("small entries become zero")
+def removes(answer: Answer) -> None:
+    same(answer(torch.tensor([0.5, 0.0, 0.99]), 1.0), 0.0, case="z = [0.5, 0, 0.99], threshold 1")
+
+
+@HARD.holds("only the magnitude decides, not the sign")
+def odd(answer: Answer) -> None:
+    z = torch.linspace(-2, 2, 8)
+    same(
+        answer(-z, 0.7),
+        -answer(z, 0.7),
+        case="z and −z, threshold 0.7",
+        cause="what happens to large negative entries?",
+    )
+
+
+@HARD.holds("is a minimiser of ½(u − z)² + ½ threshold² for u ≠ 0")
+def minimal(answer: Answer) -> None:
+    for z in torch.linspace(-3, 3, 14).split(1):
+
+        def objective(u: Tensor, z: Tensor = z) -> Tensor:
+            return 0.5 * (u - z).square().sum() + prox.l0_penalty(u, 0.5 * 1.2**2)
+
+        ensure_minimal(
+            objective,
+            answer(z, 1.2),
+            case=f"z = {z.item():.3g}, threshold 1.2",
+            cause="at which |z| do keeping and zero cost the same?",
+        )
+
+
+HARD.agrees(lambda: [(torch.randn(2, 5, 7), 0.8), (torch.randn(4, 3), 0.0), (torch.randn(9), 3.0)])
+
+
+DENOISE = Exercise("denoise.dct", dct_denoise)
+
+
+@DENOISE.holds("threshold 0 changes nothing")
+def nothing_removed(answer: Answer) -> None:
+    image = torch.rand(1, 1, 9, 10)
+    same(
+        answer(image, 0.0, 4, 1),
+        image,
+        case="9 x 10 pixels, size 4, stride 1",
+        cause="from pixels to codes and back: which of the two takes the transpose?",
+    )
+    same(
+        answer(image, 0.0, 4, 4),
+        image,
+        case="9 x 10 pixels, size 4, stride 4",
+        cause="is the stride handed to everything that needs it?",
+    )
+
+
+@DENOISE.holds("a brighter image gives an equally brighter estimate")
+def brightness(answer: Answer) -> None:
+    dark = 0.1 * torch.rand(1, 1, 9, 9)
+    same(
+        answer(dark + 0.3, 0.4, 4, 1),
+        answer(dark, 0.4, 4, 1) + 0.3,
+        case="a dark image and the same plus 0.3, threshold 0.4",
+        cause="is the mean of a patch safe from the threshold?",
+    )
+
+
+@DENOISE.holds("a huge threshold leaves the mean of each patch")
+def only_means(answer: Answer) -> None:
+    image = torch.rand(1, 1, 8, 8)
+    blocks = image.view(2, 4, 2, 4).mean(dim=(1, 3))
+    expected = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1)[None, None]
+    same(answer(image, 100.0, 4, 4), expected, case="8 x 8 pixels in four blocks, threshold 100")
+
+
+@DENOISE.holds("one patch: its DCT is the old one, without its small entries")
+def thresholded(answer: Answer) -> None:
+    image, basis = torch.rand(1, 1, 4, 4), dct_dictionary(4, 16)
+    before, after = basis.T @ image.flatten(), basis.T @ answer(image, 0.3, 4, 1).flatten()
+    small = before.abs() <= 0.3
+    small[0] = False
+    same(
+        after[small],
+        0.0,
+        case="4 x 4 pixels, size 4: entries of at most 0.3, without the mean",
+        tolerance=1e-4,
+        cause="is it the codes that are thresholded, by the given number?",
+    )
+    same(
+        after[~small],
+        before[~small],
+        case="4 x 4 pixels, size 4: entries above 0.3",
+        tolerance=1e-4,
+        cause="is the threshold hard?",
+    )
+
+
+@DENOISE.holds("images of a batch do not mix")
+def batch_of_noisy(answer: Answer) -> None:
+    ensure_batchwise(answer, torch.rand(2, 1, 7, 6), 0.4, 4, 2)
+
+
+DENOISE.agrees(
+    lambda: [
+        (torch.rand(1, 1, 11, 9), 0.3, 4, 1),
+        (torch.rand(1, 1, 10, 12), 0.3, 4, 3),
+        (torch.rand(1, 1, 16, 16), 0.5, 8, 8),
+    ],
+    tolerance=1e-4,
+)

@@ -1,0 +1,385 @@
+"""Exercises of lesson 03: learning a dictionary."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lessons_lib.exercises.core import Answer, Exercise, ensure, same
+from lessons_lib.ops import dictionary as dictionaries
+from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms
+from lessons_lib.ops.patches import centre, extract_patches, overlap_average
+from lessons_lib.solvers import omp
+
+
+def update_atoms(patches: Tensor, dictionary: Tensor, codes: Tensor) -> Tensor:
+    """One round over the atoms: each becomes the best unit atom while all the others rest.
+
+    ``u_j = d_j + R a_jᵀ / ‖a_j‖²`` with ``R = Y − DA``, then ``d_j ← u_j / ‖u_j‖``
+
+    Args:
+        patches: ``Y``, ``(m, N)``.
+        dictionary: ``D``, ``(m, K)``, unit columns.
+        codes: ``A``, ``(K, N)``; ``a_j`` is its row ``j``.
+
+    Returns:
+        ``(m, K)``, unit columns. Atoms that no patch uses stay as they are.
+
+    Source: Mairal, Bach, Ponce, Sapiro, *Online learning for matrix factorization and sparse
+    coding*, JMLR 2010, algorithm 2, on the sphere instead of the ball.
+    """
+    updated = dictionary.clone()
+    residual = patches - dictionary @ codes
+    for j in range(codes.shape[0]):
+        energy = codes[j].square().sum()
+        if energy > 0:
+            before = updated[:, j].clone()
+            direction = before + residual @ codes[j] / energy
+            updated[:, j] = direction / direction.norm()
+            residual = residual + torch.outer(before - updated[:, j], codes[j])
+    return updated
+
+
+def pursue(patch: Tensor, dictionary: Tensor, limit: float, most: int) -> Tensor:
+    """Orthogonal matching pursuit of one patch ``(m,)``, giving its code ``(K,)``.
+
+    Differs from `lessons_lib.solvers.omp`: SPAMS chooses the atom that leaves the shortest residual
+    after the fit, which is often another one.
+    """
+    code, left = torch.zeros(dictionary.shape[1]), patch
+    support: list[int] = []
+    while left.norm() > limit and len(support) < most:
+        support.append(int((dictionary.T @ left).abs().argmax()))
+        code[support] = torch.linalg.lstsq(dictionary[:, support], patch[:, None]).solution[:, 0]
+        left = patch - dictionary @ code
+    return code
+
+
+def code_noisy(patches: Tensor, dictionary: Tensor, sigma: float, factor: float) -> Tensor:
+    """Codes ``(K, N)`` of centred patches ``(m, N)``, up to a residual as long as the noise."""
+    length = factor * sigma * math.sqrt(patches.shape[0])
+    return omp(patches, dictionary, residual_norm=length)[0]
+
+
+def denoise(noisy: Tensor, dictionary: Tensor, size: int, sigma: float, factor: float) -> Tensor:
+    """Centre, code and average all patches of ``(1, 1, H, W)``."""
+    centred, mean = centre(extract_patches(noisy, size))
+    estimate = dictionary @ code_noisy(centred[0], dictionary, sigma, factor)
+    return overlap_average(estimate[None] + mean, (noisy.shape[-2], noisy.shape[-1]), size)
+
+
+def _unit(dim: int, atoms: int) -> Tensor:
+    return normalize_atoms(torch.randn(dim, atoms))
+
+
+def _error(patches: Tensor, dictionary: Tensor, codes: Tensor) -> Tensor:
+    return (patches - dictionary @ codes).square().sum() / 2
+
+
+UPDATE = Exercise("dictionary.update_atoms", update_atoms)
+
+
+@UPDATE.holds("every atom has length 1", cause="along which axis does an atom lie?")
+def unit_length(answer: Answer) -> None:
+    updated = answer(torch.randn(6, 15), _unit(6, 4), torch.randn(4, 15))
+    same(updated.norm(dim=0), torch.ones(4), case="lengths of 4 atoms after an update")
+
+
+@UPDATE.holds("an atom that no patch uses stays", cause="what does a row of zeros in A ask for?")
+def unused_atom(answer: Answer) -> None:
+    dictionary, codes = _unit(6, 4), torch.randn(4, 15)
+    codes[2] = 0
+    updated = answer(torch.randn(6, 15), dictionary, codes)
+    same(updated[:, 2], dictionary[:, 2], case="third of 4 atoms, whose row of A is zero")
+
+
+@UPDATE.holds("atoms that explain the patches exactly stay", cause="what is the step if Y = DA?")
+def fixed_point(answer: Answer) -> None:
+    dictionary, codes = _unit(6, 4), torch.randn(4, 15)
+    same(answer(dictionary @ codes, dictionary, codes), dictionary, case="Y = DA")
+
+
+@UPDATE.holds(
+    "a single atom turns to what its patches have in common", cause="is the whole step taken?"
+)
+def common_direction(answer: Answer) -> None:
+    truth, codes = _unit(6, 1), torch.randn(1, 15)
+    same(
+        answer(truth @ codes, _unit(6, 1), codes),
+        truth,
+        case="patches that are all multiples of one atom, and another atom to start from",
+    )
+
+
+@UPDATE.holds(
+    "the error never grows", cause="after the first atom has moved, what is left to explain?"
+)
+def descent(answer: Answer) -> None:
+    for _ in range(5):
+        patches, dictionary = torch.randn(6, 15), _unit(6, 8)
+        codes = torch.rand(8, 15)  # positive: neighbouring atoms want to mend the same error
+        before = _error(patches, dictionary, codes).item()
+        after = _error(patches, answer(patches, dictionary, codes), codes).item()
+        ensure(
+            after <= before * (1 + 1e-5),
+            case="15 patches, 8 atoms, all of them in use",
+            expected=f"½‖Y − DA‖² at most {before:.5g}, as before",
+            actual=f"{after:.5g}",
+        )
+
+
+@UPDATE.holds("no other unit atom does better in the last atom's place")
+def last_atom_is_best(answer: Answer) -> None:
+    patches, codes = torch.randn(6, 15), torch.randn(4, 15)
+    updated = answer(patches, _unit(6, 4), codes)
+    value = _error(patches, updated, codes).item()
+    for scale in (0.01, 0.1, 1.0):
+        for _ in range(20):
+            rival = updated.clone()
+            rival[:, 3] += scale * torch.randn(6)
+            best = _error(patches, normalize_atoms(rival), codes).item()
+            ensure(
+                value <= best * (1 + 1e-5),
+                case="last of 4 atoms, the other 3 at rest",
+                expected=f"½‖Y − DA‖² at most {best:.5g}, which another atom reaches",
+                actual=f"{value:.5g}",
+            )
+
+
+UPDATE.agrees(
+    lambda: [
+        (torch.randn(4, 9), _unit(4, 6), torch.randn(6, 9) * (torch.rand(6, 9) > 0.5))
+        for _ in range(3)
+    ],
+    tolerance=1e-4,
+)
+
+
+COHERENCE = Exercise("dictionary.coherence", dictionaries.coherence)
+
+
+@COHERENCE.holds("an orthonormal basis has coherence 0", cause="is an atom compared with itself?")
+def orthonormal(answer: Answer) -> None:
+    same(answer(torch.eye(5)), 0.0, case="the 5 × 5 identity")
+    same(answer(dct_dictionary(3, 9)), 0.0, case="the orthonormal DCT of 3 × 3 patches")
+
+
+@COHERENCE.holds("two atoms at 60 degrees have coherence 1/2", cause="what do columns hold?")
+def sixty_degrees(answer: Answer) -> None:
+    atoms = torch.tensor([[1.0, 0.5], [0.0, 3**0.5 / 2], [0.0, 0.0]])
+    same(answer(atoms), 0.5, case="the atoms (1, 0, 0) and (1/2, √3/2, 0)")
+
+
+@COHERENCE.holds("an atom and its negative have coherence 1", cause="which cosine is −1?")
+def opposite(answer: Answer) -> None:
+    atom = _unit(5, 1)
+    same(answer(torch.cat([atom, -atom], dim=1)), 1.0, case="an atom beside its negative")
+
+
+@COHERENCE.holds("one close pair is enough", cause="the worst pair, or all of them?")
+def worst_pair(answer: Answer) -> None:
+    atoms = torch.cat([torch.eye(5), torch.eye(5)[:, :1]], dim=1)
+    same(answer(atoms), 1.0, case="the 5 × 5 identity with its first column repeated")
+
+
+@COHERENCE.holds("the lengths of the atoms do not matter", cause="a cosine, or an inner product?")
+def lengths(answer: Answer) -> None:
+    atoms = _unit(5, 4)
+    scaled = atoms * torch.tensor([3.0, 0.1, 1.0, 7.0])
+    same(answer(scaled), answer(atoms), case="4 atoms, and the same 4 made longer or shorter")
+
+
+COHERENCE.agrees(lambda: [(_unit(6, 3),), (_unit(4, 9),), (dct_dictionary(3, 16),)])
+
+
+PURSUIT = Exercise("dictionary.pursue", pursue)
+
+
+@PURSUIT.holds("a patch shorter than the limit needs no atom", cause="when is the limit looked at?")
+def short_patch(answer: Answer) -> None:
+    patch = torch.tensor([0.3, -0.2, 0.1, 0.0])
+    same(answer(patch, torch.eye(4), 0.5, 4), torch.zeros(4), case="a patch of length 0.37")
+
+
+@PURSUIT.holds("the first atom is the most correlated one", cause="can a good match be negative?")
+def first_atom(answer: Answer) -> None:
+    patch = torch.tensor([0.5, -3.0, 1.0, 2.0])
+    expected = torch.tensor([0.0, -3.0, 0.0, 0.0])
+    same(
+        answer(patch, torch.eye(4), 1e-3, 1),
+        expected,
+        case="patch [0.5, -3, 1, 2], the identity as dictionary, 1 atom allowed",
+    )
+
+
+@PURSUIT.holds("no more atoms than allowed")
+def at_most(answer: Answer) -> None:
+    patch, atoms = torch.randn(12), _unit(12, 20)
+    for most in (1, 2, 5):
+        used = int((answer(patch, atoms, 1e-3, most) != 0).sum())
+        ensure(
+            used == most,
+            case=f"a random patch, 20 atoms, {most} allowed",
+            expected=f"{most} in use",
+            actual=f"{used} in use",
+        )
+
+
+@PURSUIT.holds(
+    "what is left is orthogonal to the chosen atoms",
+    cause="what happens to earlier coefficients when an atom joins?",
+)
+def orthogonal(answer: Answer) -> None:
+    patch, atoms = torch.randn(12), _unit(12, 20)
+    found = answer(patch, atoms, 1e-3, 5)
+    left = patch - atoms @ found
+    same(
+        atoms[:, found != 0].T @ left,
+        0.0,
+        tolerance=1e-4,
+        case="inner products of the residual with 5 chosen atoms",
+    )
+
+
+@PURSUIT.holds("it stops as soon as the residual is short enough", cause="length, or its square?")
+def stops(answer: Answer) -> None:
+    for limit in (0.5, 2.0):
+        patch, atoms = 4 * _unit(12, 1)[:, 0], _unit(12, 20)
+        found = answer(patch, atoms, limit, 12)
+        used, left = int((found != 0).sum()), float((patch - atoms @ found).norm())
+        case = f"a patch of length 4, limit {limit}"
+        ensure(
+            left <= limit + 1e-4,
+            case=case,
+            expected=f"a residual of length {limit} at most",
+            actual=f"length {left:.4g} with {used} atoms",
+        )
+        one_less = answer.reference(patch, atoms, limit, used - 1) if used > 1 else 0 * found
+        before = float((patch - atoms @ one_less).norm())
+        ensure(
+            before > limit,
+            case=case,
+            expected=f"no atom once the length is below {limit}",
+            actual=f"{used} atoms, and {used - 1} already reach {before:.4g}",
+        )
+
+
+PURSUIT.agrees(
+    lambda: [
+        (torch.randn(12), _unit(12, 20), 0.8, 6),
+        (torch.randn(16), dct_dictionary(4, 25), 1.0, 8),
+        (torch.randn(9), _unit(9, 5), 1e-3, 3),
+    ],
+    tolerance=1e-4,
+)
+
+
+CODE = Exercise("dictionary.code_noisy", code_noisy)
+
+
+@CODE.holds(
+    "most patches of nothing but noise come out empty",
+    cause="how long is a vector of m numbers, each of size σ?",
+)
+def pure_noise(answer: Answer) -> None:
+    for size in (4, 8):
+        found = answer(0.1 * torch.randn(size**2, 20), dct_dictionary(size, size**2), 0.1, 1.2)
+        busy = int((found != 0).any(dim=0).sum())
+        ensure(
+            busy <= 8,
+            case=f"20 patches of {size} × {size} pixels of noise, σ = 0.1, C = 1.2",
+            expected="8 of them with an atom, at most",
+            actual=f"{busy} of them",
+        )
+
+
+@CODE.holds("an atom much stronger than the noise survives", cause="is the limit far too long?")
+def strong_atom(answer: Answer) -> None:
+    basis = dct_dictionary(6, 36)
+    found = answer(3 * basis[:, 7:8] + 0.1 * torch.randn(36, 1), basis, 0.1, 1.1)
+    ensure(
+        float(found[7, 0]) > 2.5,
+        case="atom 7 with coefficient 3 in noise, σ = 0.1, C = 1.1",
+        expected="a coefficient near 3",
+        actual=f"{float(found[7, 0]):.4g}",
+    )
+
+
+@CODE.holds("what is left is no longer than Cσ√m", cause="m counts the pixels of a patch")
+def residual(answer: Answer) -> None:
+    patches, basis = torch.randn(16, 10), dct_dictionary(4, 36)
+    left = (patches - basis @ answer(patches, basis, 0.5, 1.1)).norm(dim=0)
+    ensure(
+        float(left.max()) <= 2.2 + 1e-4,
+        case="10 patches of 16 pixels, σ = 0.5, C = 1.1",
+        expected="residuals of length 2.2 at most",
+        actual=f"one of {float(left.max()):.4g}",
+    )
+
+
+@CODE.holds("a picture and a noise twice as large have codes twice as large")
+def scale(answer: Answer) -> None:
+    patches, basis = torch.randn(16, 10), dct_dictionary(4, 36)
+    same(
+        answer(2 * patches, basis, 0.5, 1.1),
+        2 * answer(patches, basis, 0.25, 1.1),
+        case="patches and σ both doubled",
+        cause="is the limit a length, or its square?",
+    )
+
+
+CODE.agrees(
+    lambda: [
+        (torch.randn(16, 12), dct_dictionary(4, 25), 0.4, 1.1),
+        (torch.randn(9, 12), _unit(9, 20), 0.5, 1.0),
+    ],
+    tolerance=1e-4,
+)
+
+
+DENOISE = Exercise("dictionary.denoise", denoise)
+
+
+@DENOISE.holds("a constant picture stays as it is", cause="where does a patch's mean go?")
+def constant(answer: Answer) -> None:
+    picture = torch.full((1, 1, 9, 12), 0.6)
+    same(answer(picture, dct_dictionary(4, 25), 4, 0.1, 1.1), 0.6, case="all pixels 0.6")
+
+
+@DENOISE.holds("without noise, a ramp comes back", cause="divide by the estimates of each pixel")
+def ramp(answer: Answer) -> None:
+    picture = (torch.arange(9.0)[:, None] + 2 * torch.arange(12.0))[None, None] / 40
+    same(
+        answer(picture, dct_dictionary(4, 16), 4, 1e-4, 1.1),
+        picture,
+        tolerance=1e-3,
+        case="a ramp of 9 × 12 pixels, σ = 0.0001",
+    )
+
+
+@DENOISE.holds("drowned in noise, only the patches' means are left")
+def drowned(answer: Answer) -> None:
+    picture = torch.rand(1, 1, 9, 12)
+    _, mean = centre(extract_patches(picture, 4))
+    flat = overlap_average(mean.expand(-1, 16, -1), (9, 12), 4)
+    same(answer(picture, dct_dictionary(4, 25), 4, 5.0, 1.1), flat, case="9 × 12 pixels, σ = 5")
+
+
+@DENOISE.holds("a brighter picture gives a brighter result", cause="are the patches centred?")
+def brighter(answer: Answer) -> None:
+    picture, basis = torch.rand(1, 1, 9, 12), dct_dictionary(4, 25)
+    same(
+        answer(picture + 2, basis, 4, 0.2, 1.1),
+        answer(picture, basis, 4, 0.2, 1.1) + 2,
+        case="9 × 12 pixels, 2 added to each",
+        tolerance=1e-4,
+    )
+
+
+DENOISE.agrees(
+    lambda: [
+        (torch.rand(1, 1, 9, 12), dct_dictionary(4, 25), 4, 0.15, 1.1),
+        (torch.rand(1, 1, 11, 7), _unit(9, 20), 3, 0.1, 1.0),
+    ],
+    tolerance=1e-4,
+)

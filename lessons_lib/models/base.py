@@ -1,0 +1,249 @@
+"""What the unrolled models share: their first weights, and the similarity of patches.
+
+Every model maps noisy images ``(B, C, H, W)`` to estimates of the same shape and holds its frozen
+``config``. Letters are the paper's: ``y`` centred patches ``(B, m, N)``, ``z`` codes ``(B, K, N)``,
+``C``, ``D``, ``W`` dictionaries ``(m, K)``, ``Λ`` thresholds, ``Σ`` similarities ``(B, N, N)``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lessons_lib.ops.dictionary import random_dictionary, spectral_norm
+from lessons_lib.ops.patches import centre, extract_patches, overlap_average, patch_counts
+from lessons_lib.ops.similarity import gaussian_similarity, window_mask
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """Sizes of a model that codes the overlapping patches of an image.
+
+    Args:
+        channels: 1 for gray, 3 for colour.
+        patch: side of a patch; the paper takes 9 for gray and 7 for colour.
+        atoms: columns of each dictionary.
+        steps: proximal steps, the paper's K.
+        threshold: first value of every threshold in Λ.
+
+    Raises:
+        ValueError: if a size is not positive or the threshold is negative.
+    """
+
+    channels: int = 1
+    patch: int = 9
+    atoms: int = 256
+    steps: int = 24
+    threshold: float = 0.02
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.patch, self.atoms, self.steps) < 1 or self.threshold < 0:
+            raise ValueError(f"sizes must be positive, and the threshold not negative: {self}")
+
+    @property
+    def entries(self) -> int:
+        """Numbers in one patch, the paper's m."""
+        return self.channels * self.patch**2
+
+
+class PatchModel(nn.Module):
+    """Anything that estimates an image from its overlapping patches.
+
+    Attributes:
+        config: sizes and options.
+    """
+
+    config: PatchConfig
+
+    def cut(self, noisy: Tensor) -> tuple[Tensor, Tensor]:
+        """Centred patches ``(B, m, N)`` of an image and their means ``(B, 1, N)``: eq. 5.
+
+        Raises:
+            ValueError: if the image has other channels than the model, or is too small.
+        """
+        size, channels = self.config.patch, self.config.channels
+        if noisy.dim() != 4 or noisy.shape[1] != channels or min(noisy.shape[-2:]) < size:
+            raise ValueError(
+                f"expected (B, {channels}, H, W) with sides of {size} pixels at least, "
+                f"got {tuple(noisy.shape)}"
+            )
+        return centre(extract_patches(noisy, size))
+
+    def average(self, patches: Tensor, like: Tensor) -> Tensor:
+        """The image that estimated patches ``(B, m, N)`` make together: eq. 6."""
+        return overlap_average(patches, (like.shape[-2], like.shape[-1]), self.config.patch)
+
+    def estimate_counts(self, shape: tuple[int, int]) -> Tensor:
+        """Estimates that each pixel of an ``(H, W)`` image gets, ``(1, 1, H, W)``.
+
+        Few near the border, where an estimate is therefore worse: training and the blending of
+        tiles weigh pixels by it.
+        """
+        return patch_counts(shape, self.config.patch)
+
+
+class UnrolledModel(PatchModel):
+    """The weights of eq. 3: ``C``, ``D``, ``W`` and Λ.
+
+    Args:
+        config: sizes.
+        dictionary: ``(m, K)`` to start from, as `learn_dictionary` finds it; Gaussian atoms where
+            not given. ``C = D = W = D₀ / ‖D₀‖₂`` makes the first model an ISTA that converges.
+
+    Source: GroupSC §3.6 and §B.
+    """
+
+    def __init__(self, config: PatchConfig, dictionary: Tensor | None = None) -> None:
+        super().__init__()
+        self.config = config
+        start = first_dictionary(config, dictionary)
+        start = start / spectral_norm(start)
+        self.C = nn.Parameter(start.clone())
+        self.D = nn.Parameter(start.clone())
+        self.W = nn.Parameter(start.clone())
+        self.raw_thresholds = nn.Parameter(
+            torch.full((config.steps, config.atoms), config.threshold)
+        )
+
+    @property
+    def thresholds(self) -> Tensor:
+        """Λ as ``(steps, K, 1)``, never negative.
+
+        The absolute value of free parameters. Unlike a clamp it does not stop learning at zero, and
+        unlike an exponential or softplus it leaves the learning rate in units of the threshold.
+        """
+        return self.raw_thresholds.abs()[:, :, None]
+
+    def first_codes(self, y: Tensor) -> Tensor:
+        """Zeros ``(B, K, N)`` for patches ``(B, m, N)``."""
+        return y.new_zeros(len(y), self.config.atoms, y.shape[-1])
+
+    def dictionaries(self, batch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """``C``, ``D``, ``W`` as ``(B, m, K)`` views: one batched product each, and no copies."""
+        C, D, W = (weight.expand(batch, -1, -1) for weight in (self.C, self.D, self.W))
+        return C, D, W
+
+
+def first_dictionary(config: PatchConfig, dictionary: Tensor | None) -> Tensor:
+    """The given dictionary, checked; or Gaussian atoms.
+
+    Raises:
+        ValueError: if its shape does not fit the config.
+    """
+    shape = (config.entries, config.atoms)
+    if dictionary is None:
+        return random_dictionary(*shape, torch.Generator().manual_seed(0))
+    if tuple(dictionary.shape) != shape:
+        raise ValueError(f"the model needs a dictionary {shape}, not {tuple(dictionary.shape)}")
+    return dictionary.detach()
+
+
+@dataclass(frozen=True)
+class NonLocalConfig(PatchConfig):
+    """Sizes, and how patches are compared.
+
+    Args:
+        window: side, in patches and odd, of the neighbourhood in which patches are compared. The
+            released code takes 48 for gray, reaching one patch further to one side than to the
+            other; 49 is the symmetric window nearest to it.
+        refresh: steps between updates of Σ on the current estimate (the paper's 1/f); 0 compares
+            the noisy patches only. With 24 steps and period 6 there are three updates, as in the
+            released code; the paper speaks of four, its Algorithm 1 of one per step.
+        middle_averaging: whether an update looks at the averaged image, or at each patch's own
+            estimate.
+        compare: "centred" compares patches without their means (released code), "raw" with them
+            (eq. 12).
+        learn_kappa: whether the weights κ of the patch entries are learned, or stay 1.
+        averaging: one ν for all updates of Σ ("shared", released code) or one each
+            ("per-refresh", the paper's ν_k).
+        variance_reduction: whether, every third step, the patches are drawn a little, by a learned
+            amount, to what their neighbours say (released code only).
+
+    Raises:
+        ValueError: for an unknown name, an even window, or a negative period.
+    """
+
+    window: int = 49
+    refresh: int = 6
+    middle_averaging: bool = True
+    compare: Literal["centred", "raw"] = "centred"
+    learn_kappa: bool = True
+    averaging: Literal["shared", "per-refresh"] = "shared"
+    variance_reduction: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window < 1 or self.window % 2 == 0 or self.refresh < 0:
+            raise ValueError(f"the window must be odd, and the period not negative: {self}")
+        if self.compare not in ("centred", "raw"):
+            raise ValueError(f"compare is 'centred' or 'raw', not {self.compare!r}")
+        if self.averaging not in ("shared", "per-refresh"):
+            raise ValueError(f"averaging is 'shared' or 'per-refresh', not {self.averaging!r}")
+
+    @property
+    def refreshes(self) -> tuple[int, ...]:
+        """Steps before which Σ is updated, counted after the first step as the released code does.
+
+        >>> NonLocalConfig().refreshes
+        (7, 13, 19)
+        """
+        return tuple(range(self.refresh + 1, self.steps, self.refresh)) if self.refresh else ()
+
+
+class NonLocalModel(UnrolledModel):
+    """The weights of a model that compares patches: those of SC, κ and ν.
+
+    Source: GroupSC §3.3.
+    """
+
+    config: NonLocalConfig
+
+    def __init__(self, config: NonLocalConfig, dictionary: Tensor | None = None) -> None:
+        super().__init__(config, dictionary)
+        self.kappa = nn.Parameter(torch.ones(config.entries), requires_grad=config.learn_kappa)
+        updates = 1 if config.averaging == "shared" else len(config.refreshes)
+        # ν = sigmoid(logit) lies between 0 and 1; a logit of 1 starts it at 0.73.
+        self.nu_logit = nn.Parameter(torch.ones(updates), requires_grad=bool(config.refreshes))
+        if config.variance_reduction:
+            self.agreement = nn.Parameter(torch.tensor([0.01]))
+
+    def similarities(self, patches: Tensor, mean: Tensor, like: Tensor) -> Tensor:
+        """Σ between patches, eq. 12: ``exp(−‖κ ⊙ (x_i − x_l)‖²)``, 0 outside the window.
+
+        Args:
+            patches: ``(B, m, N)`` centred.
+            mean: ``(B, 1, N)``, put back where the config says so.
+            like: the image they come from.
+        """
+        if self.config.compare == "raw":
+            patches = patches + mean
+        size = self.config.patch
+        grid = (like.shape[-2] - size + 1, like.shape[-1] - size + 1)
+        window = self.config.window
+        everybody = max(grid) <= window // 2 + 1
+        mask = None if everybody else window_mask(grid, window, like.device)
+        # A distance is a small difference of large products: not one to take in half precision.
+        with torch.autocast(like.device.type, enabled=False):
+            return gaussian_similarity(patches, self.kappa, mask)
+
+    def refresh(self, old: Tensor, estimate: Tensor, mean: Tensor, like: Tensor, k: int) -> Tensor:
+        """``(1 − ν) Σ + ν Σ̂`` with Σ̂ between the current estimates ``Wz`` of the patches.
+
+        Source: GroupSC Algorithm 1, lines 6 and 7.
+        Differs from the paper: with middle averaging, what is taken away from the patches of the
+        averaged image is the mean of the *noisy* patch, as in the released code.
+        """
+        if self.config.middle_averaging:
+            estimate = self.agree(estimate, mean, like)
+        update = 0 if self.config.averaging == "shared" else self.config.refreshes.index(k)
+        nu = self.nu_logit[update].sigmoid()
+        return (1 - nu) * old + nu * self.similarities(estimate, mean, like)
+
+    def agree(self, estimate: Tensor, mean: Tensor, like: Tensor) -> Tensor:
+        """Patches of the averaged image, each less its old mean: what neighbours say of a patch."""
+        return extract_patches(self.average(estimate + mean, like), self.config.patch) - mean
+
+    def reduce_variance(self, y: Tensor, estimate: Tensor, mean: Tensor, like: Tensor) -> Tensor:
+        """Draw the patches a little towards what their neighbours say of them."""
+        return (1 - self.agreement) * y + self.agreement * self.agree(estimate, mean, like)

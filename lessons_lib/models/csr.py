@@ -1,0 +1,68 @@
+"""CSR: centralised sparse representation, in which each code is drawn to those of similar patches.
+
+Lecouat, Ponce, Mairal, *Fully trainable and interpretable non-local sparse models for image
+restoration*, 2020, §A, after Dong, Zhang, Shi, 2011. The paper trains it and publishes neither code
+nor how γ is chosen; here γ is learned, one number for each step.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lessons_lib.models.base import NonLocalConfig, NonLocalModel
+from lessons_lib.ops.prox import csr_threshold
+
+
+@dataclass(frozen=True)
+class CSRConfig(NonLocalConfig):
+    """`NonLocalConfig`, and the first value of γ.
+
+    Args:
+        gamma: of each step, not negative. Near 0 the model starts close to SC.
+    """
+
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gamma < 0:
+            raise ValueError(f"gamma must not be negative: {self}")
+
+
+class CSR(NonLocalModel):
+    """Trainable CSR: GroupSC's parameters and one γ for each step.
+
+    ``β_i = Σ_l Σ_il z_l / Σ_l Σ_il``, ``z ← prox of Λ_k(‖z‖₁ + γ_k‖z − β‖₁) at z + Cᵀ(y − Dz)``
+
+    With all γ = 0 it is `PatchSC`.
+
+    Source: GroupSC eq. 15 and 16, Proposition 1.
+    Differs from the paper: Σ is updated as rarely as in `GroupSC`, β at every step.
+    """
+
+    config: CSRConfig
+
+    def __init__(self, config: CSRConfig, dictionary: Tensor | None = None) -> None:
+        super().__init__(config, dictionary)
+        self.raw_gammas = nn.Parameter(torch.full((config.steps,), config.gamma))
+
+    @property
+    def gammas(self) -> Tensor:
+        """γ of each step, ``(steps,)``, never negative: see `UnrolledModel.thresholds`."""
+        return self.raw_gammas.abs()
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        """Estimate ``(B, C, H, W)`` images; stores ``N²`` similarities of ``N`` patches."""
+        y, mean = self.cut(noisy)  # (B, m, N), (B, 1, N)
+        C, D, W = self.dictionaries(len(y))  # (B, m, K)
+        similarity = self.similarities(y, mean, noisy)  # (B, N, N)
+        z = self.first_codes(y)  # (B, K, N)
+        for k, (threshold, gamma) in enumerate(zip(self.thresholds, self.gammas, strict=True)):
+            if k in self.config.refreshes:
+                similarity = self.refresh(similarity, W @ z, mean, noisy, k)
+            if self.config.variance_reduction and k % 3 == 0 and k > 0:
+                y = self.reduce_variance(y, W @ z, mean, noisy)
+            beta = (z @ similarity) / similarity.sum(dim=-2, keepdim=True)  # (B, K, N)
+            z = csr_threshold(z + C.mT @ (y - D @ z), beta, threshold, gamma)
+        return self.average(W @ z + mean, noisy)

@@ -1,0 +1,184 @@
+"""Dictionaries: fixed ones, learned ones, and the numbers that describe them.
+
+A dictionary is an ``(m, K)`` matrix whose ``K`` columns, the atoms, have unit length.
+"""
+
+import importlib
+import importlib.util
+from types import ModuleType
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Backend = Literal["auto", "spams", "scikit-learn"]
+
+
+def load_spams() -> ModuleType | None:
+    """The SPAMS toolbox if it is installed, else None. It is GPL, and never required."""
+    if importlib.util.find_spec("spams") is None:
+        return None
+    return importlib.import_module("spams")
+
+
+def choose_backend(backend: Backend) -> ModuleType | None:
+    """The SPAMS module if it is to be used, None for scikit-learn.
+
+    Raises:
+        ValueError: for an unknown name.
+        ModuleNotFoundError: if SPAMS is asked for by name and not installed.
+    """
+    if backend not in ("auto", "spams", "scikit-learn"):
+        raise ValueError(f"backend is 'auto', 'spams' or 'scikit-learn', not {backend!r}")
+    if backend == "scikit-learn":
+        return None
+    spams = load_spams()
+    if spams is None and backend == "spams":
+        raise ModuleNotFoundError("SPAMS is not installed: pip install spams-bin")
+    return spams
+
+
+def normalize_atoms(dictionary: Tensor) -> Tensor:
+    """Scale every atom to unit length; an atom of zeros stays as it is."""
+    norms = dictionary.norm(dim=0, keepdim=True)
+    return dictionary / torch.where(norms > 0, norms, torch.ones_like(norms))
+
+
+def dct_dictionary(size: int, atoms: int, channels: int = 1) -> Tensor:
+    """Cosines of a square patch, more of them than pixels if asked for.
+
+    Along one axis, atom ``k`` of ``n`` is ``cos(π (i + ½) k / n)`` at pixel ``i``, without its mean
+    for ``k > 0``; products of two axes make the patch. ``n = size`` is the orthonormal DCT-II. With
+    several channels, each atom comes with the orthonormal DCT-II across channels as well.
+
+    Args:
+        size: side of the patch.
+        atoms: ``n²`` atoms for one channel, a perfect square of at least ``size²``.
+        channels: 1 for gray, 3 for colour.
+
+    Returns:
+        ``(channels * size², channels * atoms)``, unit columns. The first is constant.
+
+    Raises:
+        ValueError: if ``atoms`` is no perfect square or fewer than ``size²``.
+
+    >>> basis = dct_dictionary(8, 64)
+    >>> torch.allclose(basis.T @ basis, torch.eye(64), atol=1e-5)
+    True
+    """
+    frequencies = round(atoms**0.5)
+    if frequencies**2 != atoms or frequencies < size:
+        raise ValueError(f"atoms must be a perfect square of at least {size**2}, not {atoms}")
+    axis = _cosines(size, frequencies)
+    plane = torch.kron(axis, axis)
+    return normalize_atoms(torch.kron(_cosines(channels, channels), plane)).float()
+
+
+def _cosines(length: int, frequencies: int) -> Tensor:
+    pixels = torch.arange(length, dtype=torch.float64) + 0.5
+    waves = torch.cos(torch.pi * pixels[:, None] * torch.arange(frequencies) / frequencies)
+    waves[:, 1:] -= waves[:, 1:].mean(dim=0)
+    return normalize_atoms(waves)
+
+
+def random_dictionary(dim: int, atoms: int, generator: torch.Generator) -> Tensor:
+    """Gaussian atoms of unit length, ``(dim, atoms)``."""
+    return normalize_atoms(torch.randn(dim, atoms, generator=generator))
+
+
+def spectral_norm(dictionary: Tensor) -> float:
+    """Largest singular value; its square is the Lipschitz constant of the gradient in ISTA."""
+    return float(torch.linalg.matrix_norm(dictionary, ord=2))
+
+
+def coherence(dictionary: Tensor) -> float:
+    """Largest absolute cosine between two different atoms: 0 if orthonormal, 1 if one is repeated.
+
+    Raises:
+        ValueError: with fewer than two atoms.
+    """
+    if dictionary.shape[1] < 2:
+        raise ValueError("coherence compares two atoms at least")
+    atoms = normalize_atoms(dictionary)
+    cosines = (atoms.T @ atoms).abs()
+    return float(cosines.fill_diagonal_(0).max())
+
+
+def learn_dictionary(
+    patches: Tensor,
+    atoms: int,
+    lam: float,
+    *,
+    iterations: int = 500,
+    seed: int = 0,
+    initial: Tensor | None = None,
+    backend: Backend = "auto",
+) -> Tensor:
+    """Learn a dictionary in which the given patches are sparse, by online dictionary learning.
+
+    ``min over D, α of  Σ_i ½‖y_i − D α_i‖² + λ‖α_i‖₁``  with ``‖d_j‖ ≤ 1``
+
+    Args:
+        patches: ``(m, N)``, centred.
+        atoms: number ``K`` of atoms.
+        lam: λ, on the scale of the patches.
+        iterations: batches of 512 patches to learn from.
+        seed: draws the initial atoms and the order of the patches.
+        initial: ``(m, K)`` atoms to start from; patches drawn at random where not given.
+        backend: SPAMS, scikit-learn, or SPAMS if it is installed (``"auto"``).
+
+    Returns:
+        ``(m, K)``, unit columns.
+
+    Raises:
+        ValueError: if there are fewer patches than atoms and no initial dictionary.
+        ModuleNotFoundError: if ``backend="spams"`` and SPAMS is not installed.
+
+    Source: Mairal, Bach, Ponce, Sapiro, *Online learning for matrix factorization and sparse
+    coding*, JMLR 2010; GroupSC §3.6 starts all its models from it.
+    """
+    spams = choose_backend(backend)
+    samples = patches.detach().cpu().double().numpy()
+    order = np.random.RandomState(seed).permutation(samples.shape[1])
+    if initial is None:
+        varied = order[samples[:, order].std(axis=0) > 0]
+        if len(varied) < atoms:
+            raise ValueError(f"{len(varied)} patches that are not flat cannot start {atoms} atoms")
+        initial = torch.from_numpy(samples[:, varied[:atoms]])
+    start = normalize_atoms(initial.double()).numpy()
+    # SPAMS walks through the patches in the order given; a random order makes each batch varied.
+    samples = samples[:, order]
+    if spams is not None:
+        learned = spams.trainDL(
+            np.asfortranarray(samples),
+            D=np.asfortranarray(start),
+            lambda1=lam,
+            iter=iterations,
+            batchsize=512,
+            # One thread: sums over threads come in any order, and the result would depend on it.
+            numThreads=1,
+            verbose=False,
+        )
+    else:
+        learned = _learn_with_scikit_learn(samples, start, lam, iterations, seed)
+    return normalize_atoms(torch.from_numpy(np.ascontiguousarray(learned))).to(patches)
+
+
+def _learn_with_scikit_learn(
+    samples: np.ndarray, start: np.ndarray, lam: float, iterations: int, seed: int
+) -> np.ndarray:
+    from sklearn.decomposition import MiniBatchDictionaryLearning
+
+    learner = MiniBatchDictionaryLearning(
+        n_components=start.shape[1],
+        alpha=lam,
+        # scikit-learn counts passes over the data where SPAMS counts batches.
+        max_iter=max(1, round(iterations * 512 / samples.shape[1])),
+        batch_size=min(512, samples.shape[1]),
+        fit_algorithm="lars",
+        dict_init=np.ascontiguousarray(start.T),
+        random_state=seed,
+        max_no_improvement=None,
+    )
+    return learner.fit(samples.T).components_.T

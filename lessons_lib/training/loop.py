@@ -1,0 +1,223 @@
+"""The training loop. It stops by the clock, and goes on later as if it had not stopped."""
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from lessons_lib import metrics
+from lessons_lib.models import PatchModel, build
+from lessons_lib.training.config import ConfigError, Run
+from lessons_lib.training.crops import Crops
+from lessons_lib.training.state import Learner, State, read_state, write_state
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a training says of itself after each step.
+
+    ``loss`` and ``seconds`` are those of the last step; the PSNRs in dB are those of the last look,
+    NaN before it.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+    training_psnr: float
+    held_out_psnr: float
+
+
+def restoration_loss(estimate: Tensor, clean: Tensor, counts: Tensor) -> Tensor:
+    """``Σ [m (x̂ − x)]² / batch`` with ``m`` the estimates of each pixel over their maximum.
+
+    Args:
+        estimate: ``(B, C, H, W)``.
+        clean: same shape.
+        counts: ``(1, 1, H, W)`` from `PatchModel.estimate_counts`.
+
+    Source: GroupSC eq. 7 and §3.6 (ii); that ``m`` is squared is its released code's.
+    """
+    weight = counts / counts.max()
+    return (weight * (estimate - clean)).square().sum() / len(estimate)
+
+
+def train(
+    run: Run,
+    root: Path,
+    *,
+    minutes: float = math.inf,
+    device: str = "auto",
+    save_every: float = 60.0,
+    report: Callable[[Progress], None] | None = None,
+) -> State:
+    """Train for a while, from where the last sitting ended.
+
+    Args:
+        run: what to train.
+        root: folder that holds a folder for each run, with its state and its log.
+        minutes: time to spend, from the call; the state is saved before they are over.
+        device: "auto", "cpu" or "cuda". Under torchrun each process takes its share of a batch.
+        save_every: seconds between saved states.
+        report: called after every step.
+
+    Returns:
+        The state at the end of the sitting; see ``finished``.
+
+    Raises:
+        ConfigError: see `Crops`; or the state in the folder is another model's; or the run it is to
+            start from is not finished; or the training diverges at every learning rate.
+    """
+    began = time.monotonic()
+    fabric = Fabric(
+        accelerator=device,
+        # One device, or one for each process that torchrun has started here.
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        precision="bf16-mixed" if run.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    if run.batch % fabric.world_size:
+        raise ConfigError(f"{fabric.world_size} processes cannot share {run.batch} crops evenly")
+    state = read_state(root / run.name)
+    if state is not None and state.finished:
+        return state
+
+    crops = Crops(run, run.options.get("channels", 1))
+    learner = Learner(_first_model(run, root, crops, state), run)
+    forward = cast(nn.Module, torch.compile(learner.model)) if run.compile else learner.model
+    model, optimizer = fabric.setup(forward, learner.optimizer)
+    learner.average.to(fabric.device)
+    looks = {which: crops.fixed(which) for which in ("training", "held out")}
+    if state is None:
+        first = learner.capture()
+        state = State(0, run.steps, 0.0, 1.0, first, first, -math.inf)
+        _look(fabric, learner, state, run, looks, math.nan)
+    else:
+        _resume(learner, state, run)
+    earlier = state.seconds
+    counts = learner.model.estimate_counts((run.crop, run.crop)).to(fabric.device)
+    share = slice(fabric.global_rank, None, fabric.world_size)
+    saved_at = time.monotonic()
+    longest, compiled_already = 0.0, False
+    while not state.finished:
+        step_began = time.monotonic()
+        # One process's clock decides for all of them: they must stop after the same step.
+        if fabric.broadcast(step_began + 1.5 * longest + 1 > began + 60 * minutes):
+            break
+        clean, noisy = (crop[share].to(fabric.device) for crop in crops.batch(state.step))
+        for group in optimizer.param_groups:
+            group["lr"] = run.rate(state.step) * state.slowdown
+        optimizer.zero_grad()
+        loss = restoration_loss(model(noisy), clean, counts)
+        fabric.backward(loss)
+        optimizer.step()
+        learner.update_average(state.step)
+        state.step += 1
+
+        state.seconds = earlier + time.monotonic() - began
+        if state.step % run.monitor_every == 0 or state.finished:
+            _look(fabric, learner, state, run, looks, loss.item())
+        if fabric.is_global_zero and time.monotonic() - saved_at > save_every:
+            state.weights = learner.capture()
+            write_state(state, root / run.name)
+            saved_at = time.monotonic()
+        # The first step of a sitting also compiles, which no later one will.
+        if compiled_already or not run.compile:
+            longest = max(longest, time.monotonic() - step_began)
+        compiled_already = True
+        if report is not None and fabric.is_global_zero:
+            row = state.log[-1] if state.log else {}
+            psnrs = (row.get(key, math.nan) for key in ("training_psnr", "held_out_psnr"))
+            took = time.monotonic() - step_began
+            report(Progress(state.step, run.steps, loss.item(), took, *psnrs))
+
+    state.weights = learner.capture()
+    if fabric.is_global_zero:
+        write_state(state, root / run.name)
+    return state
+
+
+def _first_model(run: Run, root: Path, crops: Crops, state: State | None) -> PatchModel:
+    """A model from another run's weights, from a learned dictionary, or to be filled from a state.
+
+    Weights are taken over where name and shape agree: SC's dictionaries and thresholds also start a
+    GroupSC.
+    """
+    if state is not None:
+        return build(run.model, run.options)
+    if not run.start:
+        config = build(run.model, run.options).config
+        return build(run.model, run.options, crops.dictionary(config.patch, config.atoms))
+    other = read_state(root / run.start)
+    if other is None or not other.finished:
+        raise ConfigError(f"run {run.name} starts from {run.start}, which is not finished")
+    model = build(run.model, run.options)
+    own = model.state_dict()
+    given = {
+        name: weight
+        for name, weight in other.weights["average"].items()
+        if name in own and own[name].shape == weight.shape
+    }
+    if not given:
+        raise ConfigError(f"run {run.name} has no weight in common with {run.start}")
+    model.load_state_dict(given, strict=False)
+    return model
+
+
+def _resume(learner: Learner, state: State, run: Run) -> None:
+    try:
+        learner.restore(state.weights)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"the saved state of {run.name} is another model's: {error}") from error
+
+
+def _look(
+    fabric: Fabric,
+    learner: Learner,
+    state: State,
+    run: Run,
+    looks: dict[str, tuple[Tensor, Tensor]],
+    loss: float,
+) -> None:
+    """Measure PSNRs; go back to the last look's weights if the training has diverged since.
+
+    Source: GroupSC §B, backtracking; the threshold in dB is its released code's.
+    """
+    psnr = crop_psnr(fabric, learner.model, *looks["training"], run.batch)
+    if psnr >= state.snapshot_psnr - run.tolerated_drop:
+        state.snapshot, state.snapshot_psnr = learner.capture(), psnr
+    else:  # NaN comes here as well
+        state.slowdown *= run.backtrack
+        if state.slowdown < 1e-3:
+            raise ConfigError(f"run {run.name} diverges at every learning rate")
+        learner.restore(state.snapshot)
+    state.log.append(
+        {
+            "step": state.step,
+            "seconds": round(state.seconds, 1),
+            "learning_rate": run.rate(state.step) * state.slowdown,
+            "loss": loss,
+            "training_psnr": psnr,
+            "held_out_psnr": crop_psnr(fabric, learner.average, *looks["held out"], run.batch),
+        }
+    )
+
+
+def crop_psnr(fabric: Fabric, model: PatchModel, clean: Tensor, noisy: Tensor, batch: int) -> float:
+    """Mean PSNR in dB over crops, of the pixels that get as many estimates as in a large image."""
+    edge = model.config.patch - 1
+    inside = (..., slice(edge, clean.shape[-2] - edge), slice(edge, clean.shape[-1] - edge))
+    scores = []
+    with torch.no_grad(), fabric.autocast():
+        for some_clean, some_noisy in zip(clean.split(batch), noisy.split(batch), strict=True):
+            estimate = model(some_noisy.to(fabric.device)).cpu().clamp(0, 1)
+            scores.append(metrics.psnr(estimate[inside], some_clean[inside]))
+    return torch.cat(scores).mean().item()

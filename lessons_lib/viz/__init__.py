@@ -1,0 +1,1 @@
+"""Figures for notebooks and papers, and the sliders that redraw them."""

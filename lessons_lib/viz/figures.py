@@ -1,0 +1,175 @@
+"""Figures that compare fairly: one crop, one grey range, the decibels in the title.
+
+Every function returns a `matplotlib.figure.Figure` that pyplot does not know, so a notebook with
+``%matplotlib inline`` shows it once, as the last line of a cell, and a slider can draw it again and
+again.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lessons_lib.metrics import psnr
+from lessons_lib.solvers import History
+
+# Okabe and Ito's palette, which stays distinct under the common forms of colour blindness.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+LINE_STYLES = ["-", "--", "-.", ":"]
+DPI = 100
+
+Crop = tuple[int, int, int, int]  # top, left, height, width in pixels
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Figure:
+    """An empty figure with its axes made, ``width × height`` inches, colour-blind-safe."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure.subplots(rows, columns, squeeze=False)
+    for axes in figure.axes:
+        axes.set_prop_cycle(color=COLOURS)
+    return figure
+
+
+def psnr_title(name: str, estimate: Tensor, clean: Tensor) -> str:
+    """``name, 28.57 dB``: PSNR of the estimate clipped to [0, 1]."""
+    return f"{name}, {float(psnr(estimate.clamp(0, 1), clean)[0]):.2f} dB"
+
+
+def show_images(
+    images: Mapping[str, Tensor],
+    *,
+    clean: Tensor | None = None,
+    crop: Crop | None = None,
+    residual: bool = False,
+    columns: int | None = None,
+    width: float = 9.0,
+) -> Figure:
+    """Photographs side by side, all on the same crop and the grey range [0, 1].
+
+    Args:
+        images: title to ``(1, C, H, W)``, C 1 or 3.
+        clean: ground truth; where given, titles state the PSNR of the whole image, except for the
+            truth itself.
+        crop: ``(top, left, height, width)`` to look at; the PSNR stays that of the whole image.
+        residual: add a row of differences to ``clean``, amplified four times about mid-grey.
+        columns: images per row; all in one row up to four, where not given.
+        width: of the figure in inches.
+
+    Raises:
+        ValueError: if there is nothing to show, or a residual is asked for without ``clean``.
+    """
+    if not images:
+        raise ValueError("no images to show")
+    if residual and clean is None:
+        raise ValueError("a residual needs the clean image")
+    shown = list(images.items())
+    panels: list[tuple[str, np.ndarray | None]] = [
+        (_title(name, image, clean), _pixels(image, crop)) for name, image in shown
+    ]
+    columns = columns or min(len(shown), 4)
+    if residual and clean is not None:
+        while len(panels) % columns:
+            panels.append(("", None))
+        for name, image in shown:
+            difference = 0.5 + 4 * (image - clean)
+            title = "" if image is clean else f"4 × ({name} − clean)"
+            panels.append((title, None if image is clean else _pixels(difference, crop)))
+    rows = math.ceil(len(panels) / columns)
+    height, breadth = next(pixels for _, pixels in panels if pixels is not None).shape[:2]
+    figure = new_figure(width, rows * (width / columns * height / breadth + 0.3), rows, columns)
+    for axes in figure.axes:
+        axes.set_axis_off()
+    for axes, (title, pixels) in zip(figure.axes, panels, strict=False):
+        if pixels is not None:
+            axes.set_title(title, fontsize=9)
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    return figure
+
+
+def _title(name: str, image: Tensor, clean: Tensor | None) -> str:
+    return name if clean is None or image is clean else psnr_title(name, image, clean)
+
+
+def _pixels(image: Tensor, crop: Crop | None) -> np.ndarray:
+    """``(H, W)`` or ``(H, W, 3)`` in [0, 1], the crop only."""
+    if image.dim() != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
+        raise ValueError(f"expected one image (1, C, H, W) with C 1 or 3, got {tuple(image.shape)}")
+    if crop is not None:
+        top, left, height, width = crop
+        image = image[..., top : top + height, left : left + width]
+    pixels = image[0].detach().cpu().clamp(0, 1).permute(1, 2, 0).numpy()
+    return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
+
+
+def show_dictionary(
+    dictionary: Tensor, size: int, *, channels: int = 1, columns: int = 16, width: float = 5.0
+) -> Figure:
+    """The atoms of a dictionary as little pictures, each stretched to its own largest entry.
+
+    Args:
+        dictionary: ``(channels * size², K)``.
+        size: side of the patches.
+        channels: 1 for gray, 3 for colour.
+        columns: atoms per row.
+        width: of the figure in inches.
+
+    Raises:
+        ValueError: if the atoms do not have ``channels * size²`` entries.
+    """
+    entries, count = dictionary.shape
+    if entries != channels * size**2:
+        raise ValueError(f"atoms of {entries} entries are no {channels} x {size} x {size} patches")
+    rows = math.ceil(count / columns)
+    step = size + 1  # one white pixel between the atoms
+    sheet = torch.ones(rows * step + 1, columns * step + 1, channels)
+    atoms = dictionary.detach().cpu().T.reshape(count, channels, size, size).permute(0, 2, 3, 1)
+    peaks = atoms.abs().flatten(1).amax(dim=1).clamp_min(1e-12)
+    for index, (atom, peak) in enumerate(zip(atoms, peaks, strict=True)):
+        row, column = index // columns * step + 1, index % columns * step + 1
+        sheet[row : row + size, column : column + size] = 0.5 + 0.5 * atom / peak
+    figure = new_figure(width, width * sheet.shape[0] / sheet.shape[1])
+    pixels = sheet.numpy() if channels == 3 else sheet[:, :, 0].numpy()
+    figure.axes[0].imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    figure.axes[0].set_axis_off()
+    return figure
+
+
+def show_histories(
+    histories: Mapping[str, History],
+    *,
+    best: float | None = None,
+    against: str = "iterations",
+    width: float = 8.0,
+) -> Figure:
+    """How solvers converge: objective and residual on logarithmic scales.
+
+    Args:
+        histories: label to the history of a solver.
+        best: value of the minimum; where given, the left panel shows the distance to it.
+        against: ``"iterations"`` or ``"seconds"``.
+        width: of the figure in inches.
+
+    Raises:
+        ValueError: for another ``against``.
+    """
+    if against not in ("iterations", "seconds"):
+        raise ValueError(f"against is 'iterations' or 'seconds', not {against!r}")
+    figure = new_figure(width, width * 0.38, columns=2)
+    left, right = figure.axes
+    for index, (label, history) in enumerate(histories.items()):
+        steps = range(1, len(history.objective) + 1)
+        x = list(steps) if against == "iterations" else history.seconds
+        style = LINE_STYLES[index % len(LINE_STYLES)]
+        distance = [value - (best or 0.0) for value in history.objective]
+        left.plot(x, distance, style, label=label)
+        right.plot(x, history.residual, style, label=label)
+    left.set_ylabel("objective" if best is None else "objective − minimum")
+    right.set_ylabel("duality gap / objective")
+    for axes in (left, right):
+        axes.set(xscale="log", yscale="log", xlabel=against)
+        axes.grid(alpha=0.3)
+    left.legend(frameon=False)
+    return figure

@@ -1,0 +1,188 @@
+"""One pass through lesson 00 as a newcomer sees it: `course.py lab` in a real browser."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, Route, TimeoutError, sync_playwright
+
+import course
+
+pytestmark = pytest.mark.browser
+
+BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome", "msedge"]
+BROWSER_PATHS = [
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
+    r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
+]
+QUIET = ["--disable-quic", "--disable-background-networking", "--disable-component-update"]
+QUIET += ["--disable-sync", "--no-first-run"]
+
+# JavaScript about the document that is open in JupyterLab: whether its kernel waits for work, and
+# what the document holds at this moment.
+KERNEL_WAITS = """() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel
+    ?.status === 'idle'"""
+# Menus act on the current document, and a document becomes that when it gets the focus.
+FOCUS = """() => {
+    const shell = window.jupyterapp?.shell;
+    const panel = [...(shell?.widgets('main') ?? [])].find(widget => widget.sessionContext);
+    if (panel && shell.currentWidget !== panel) shell.activateById(panel.id);
+    return panel && shell.currentWidget === panel;
+}"""
+NOTEBOOK = """() => {
+    const panel = window.jupyterapp.shell.currentWidget;
+    const cells = panel.content.model.toJSON().cells;
+    const code = cells.filter(cell => cell.cell_type === 'code' && cell.source.length);
+    const outputs = code.flatMap(cell => cell.outputs);
+    const view = 'application/vnd.jupyter.widget-view+json';
+    return {
+        path: panel.context.path,
+        code: code.length,
+        done: code.filter(cell => cell.execution_count !== null).length,
+        errors: outputs.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue),
+        widget: cells.findIndex(cell => cell.outputs?.some(o => o.data && view in o.data)),
+    };
+}"""
+FINISHED = f"""() => {{
+    const notebook = ({NOTEBOOK})();
+    return notebook.errors.length || (notebook.done === notebook.code && ({KERNEL_WAITS})());
+}}"""
+SCROLL = "index => window.jupyterapp.shell.currentWidget.content.scrollToItem(index)"
+PIXELS = """image => {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    canvas.getContext('2d').drawImage(image, 0, 0);
+    return image.complete && image.naturalWidth ? canvas.toDataURL() : '';
+}"""
+
+
+def find_browser() -> str | None:
+    candidates = [shutil.which(name) for name in BROWSERS] + BROWSER_PATHS
+    return next((path for path in candidates if path and Path(path).exists()), None)
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Start the server as a user does and give the address it prints."""
+    # Whatever the user has set up for another JupyterLab must not open this one to others.
+    careless = "c.IdentityProvider.token = ''\nc.ServerApp.allow_remote_access = True\n"
+    (tmp_path / "jupyter_server_config.py").write_text(careless)
+    if not course.is_ready(course.COURSE):
+        pytest.fail("set up .venv first: python3 course.py test --browser")
+    command = [sys.executable, "course.py", "lab", "--no-browser", "--port", "0"]
+    # The page's application object lets the test read outputs that are scrolled out of sight.
+    command += ["--", "--LabApp.expose_app_in_browser=True"]
+    server = subprocess.Popen(
+        command,
+        cwd=course.ROOT,
+        env={**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert server.stdout is not None
+    try:
+        found = (re.search(r"http://\S+", line) for line in server.stdout)
+        yield next(match[0] for match in found if match)
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    browser_path = find_browser()
+    if browser_path is None:
+        pytest.skip("no Chromium, Chrome or Edge is installed on this machine")
+    sandbox = ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=QUIET + sandbox)
+        yield browser.new_page(viewport={"width": 1280, "height": 1600})
+        browser.close()
+
+
+def status(address: str) -> int:
+    without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with without_proxy.open(address, timeout=20) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def refuse_to_save(route: Route) -> None:
+    """Let the page read everything but change no file of the repository."""
+    if route.request.method in ("GET", "HEAD"):
+        route.continue_()
+    else:
+        route.abort()
+
+
+def choose(page: Page, menu: str, entry: str) -> None:
+    page.get_by_role("menuitem", name=menu, exact=True).click()
+    page.get_by_role("menuitem", name=entry, exact=True).click()
+
+
+def poll(question: Callable[[], Any], seconds: float = 20) -> Any:
+    """Ask until the answer is true, or the time is up; return the last answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return answer
+
+
+def open_with_focus(page: Page, address: str) -> None:
+    """Open the lesson as on a first visit, with nothing restored from an earlier one."""
+    for attempt in range(3):
+        page.goto(address + "&reset")
+        page.locator(".jp-CodeCell").first.wait_for(timeout=60_000)
+        try:
+            page.wait_for_function(FOCUS, timeout=20_000)
+            return
+        except TimeoutError:
+            # While it lays out its panels, JupyterLab may hand the focus to the file browser.
+            if attempt == 2:
+                raise
+
+
+def test_lesson_00_runs_and_its_slider_moves_the_picture(page: Page, address: str) -> None:
+    parts = urlsplit(address)
+    assert parts.hostname == "127.0.0.1"
+    assert status(address) == 200
+    assert status(f"http://{parts.netloc}/api/contents") == 403
+    lesson = course.ROOT / parts.path.removeprefix("/lab/tree/")
+    before = lesson.read_bytes()
+    page.route("**/api/contents/**", refuse_to_save)
+    page.route("**/lab/api/workspaces/**", refuse_to_save)
+
+    open_with_focus(page, address)
+    page.wait_for_function(KERNEL_WAITS, timeout=60_000)
+    choose(page, "Edit", "Clear Outputs of All Cells")
+    choose(page, "Run", "Run All Cells")
+    page.wait_for_function(FINISHED, timeout=180_000)
+    notebook = page.evaluate(NOTEBOOK)
+    assert course.ROOT / notebook["path"] == lesson
+    assert notebook["errors"] == []
+    assert notebook["done"] == notebook["code"] > 0
+    assert notebook["widget"] >= 0, "lesson 00 shows no widget"
+
+    page.evaluate(SCROLL, notebook["widget"])
+    box = page.locator(".widget-box", has=page.locator("img.widget-image")).first
+    slider, image = box.get_by_role("slider").first, box.locator("img.widget-image")
+    slider.focus(timeout=20_000)
+    first_picture = poll(lambda: image.evaluate(PIXELS))
+    at_end = slider.get_attribute("aria-valuenow") == slider.get_attribute("aria-valuemax")
+    page.keyboard.press("ArrowLeft" if at_end else "ArrowRight")
+    assert poll(lambda: image.evaluate(PIXELS) not in ("", first_picture)), "the picture stayed"
+    assert lesson.read_bytes() == before

@@ -1,0 +1,192 @@
+"""Wrong answers to the exercises of lesson 00, each with the property that it breaks."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from lessons_lib.exercises.core import DTYPE, FINITE, SHAPE, TYPE, UNCHANGED
+from lessons_lib.exercises.lesson_00 import add_noise, gaussian_filter
+
+
+def reseeds(image, sigma, generator):
+    return image + sigma * torch.randn(image.shape, generator=generator.manual_seed(0))
+
+
+def window(width, radius=None):
+    radius = math.ceil(3 * width) if radius is None else radius
+    offsets = torch.arange(-radius, radius + 1.0)
+    weights = torch.exp(-(offsets**2) / (2 * width**2))
+    return weights / weights.sum()
+
+
+def separable(image, weights, mode="reflect"):
+    padded = F.pad(image, (len(weights) // 2,) * 4, mode=mode).flatten(0, 1)[:, None]
+    rows = F.conv2d(padded, weights.view(1, 1, 1, -1))
+    return F.conv2d(rows, weights.view(1, 1, -1, 1)).view_as(image)
+
+
+def only_rows(image, width):
+    weights = window(width)
+    padded = F.pad(image, (len(weights) // 2,) * 2 + (0, 0), mode="reflect").flatten(0, 1)[:, None]
+    return F.conv2d(padded, weights.view(1, 1, 1, -1)).view_as(image)
+
+
+def mixes_channels(image, width):
+    return gaussian_filter(image, width).mean(dim=1, keepdim=True).expand_as(image)
+
+
+def local_mean(image):
+    return gaussian_filter(image, 1.5)[..., 5:-5, 5:-5]
+
+
+def same_size_mean(image):
+    return gaussian_filter(image, 1.5)
+
+
+def ssim(
+    estimate, target, c1=0.01**2, c2=0.03**2, fold=torch.clone, crop=local_mean, dims=(1, 2, 3)
+):
+    mx, my = crop(estimate), crop(target)
+    vx, vy = crop(estimate**2) - mx**2, crop(target**2) - my**2
+    cov = fold(crop(estimate * target) - mx * my)
+    luminance = (2 * mx * my + c1) / (mx**2 + my**2 + c1)
+    return (luminance * (2 * cov + c2) / (vx + vy + c2)).mean(dim=dims)
+
+
+def one_sided(estimate, target):
+    mx, my = local_mean(estimate), local_mean(target)
+    vx, cov = local_mean(estimate**2) - mx**2, local_mean(estimate * target) - mx * my
+    c1, c2 = 0.01**2, 0.03**2
+    return ((2 * mx * my + c1) / (mx**2 + my**2 + c1) * (2 * cov + c2) / (2 * vx + c2)).mean(
+        dim=(1, 2, 3)
+    )
+
+
+def structure_only(estimate, target):
+    mx, my = local_mean(estimate), local_mean(target)
+    vx, vy = local_mean(estimate**2) - mx**2, local_mean(target**2) - my**2
+    cov = local_mean(estimate * target) - mx * my
+    return ((2 * cov + 0.03**2) / (vx + vy + 0.03**2)).mean(dim=(1, 2, 3))
+
+
+def mse(estimate, target):
+    return (estimate - target).square().mean(dim=(1, 2, 3))
+
+
+def log_rmse(estimate, target):
+    return -10 * torch.log10(mse(estimate, target).sqrt())
+
+
+def mixed_batch(estimate, target):
+    return -10 * torch.log10((estimate - target).square().mean()).expand(len(estimate))
+
+
+def channel_average(estimate, target):
+    channels = (estimate - target).square().mean(dim=(2, 3))
+    return torch.where(
+        mse(estimate, target) == 0, torch.inf, (-10 * torch.log10(channels)).mean(dim=1)
+    )
+
+
+def levels(decibels):
+    return 255**2 / 10 ** (decibels / 10)
+
+
+WRONG = {
+    "noise.add_noise": [
+        (
+            lambda image, sigma, g: image + torch.randn(image.shape, generator=g),
+            "sigma = 0 changes nothing",
+        ),
+        (
+            lambda image, sigma, g: image + sigma * torch.randn_like(image),
+            "the generator alone decides the noise",
+        ),
+        (reseeds, "the generator alone decides the noise"),
+        (
+            lambda image, sigma, g: image + sigma * torch.rand(image.shape, generator=g),
+            "the noise has mean zero",
+        ),
+        (lambda *given: add_noise(*given).clamp(0, 1), "the noise has mean zero"),
+        (
+            lambda image, sigma, g: image + sigma**2 * torch.randn(image.shape, generator=g),
+            "the noise has standard deviation sigma",
+        ),
+        (
+            lambda image, sigma, g: (
+                image + sigma * 12**0.5 * (torch.rand(image.shape, generator=g) - 0.5)
+            ),
+            "the noise is Gaussian, and not clipped",
+        ),
+        (
+            lambda image, sigma, g: image + sigma * torch.randn(image.shape[-2:], generator=g),
+            "every pixel, channel and image has noise of its own",
+        ),
+        (
+            lambda image, sigma, g: image + sigma * torch.randn(image.shape[-1], generator=g),
+            "every pixel, channel and image has noise of its own",
+        ),
+        (
+            lambda image, sigma, g: image.add_(sigma * torch.randn(image.shape, generator=g)),
+            UNCHANGED,
+        ),
+    ],
+    "metrics.psnr": [
+        (lambda x, y: -10 * torch.log(mse(x, y)), "an error of 0.1 at every pixel gives 20 dB"),
+        (lambda x, y: 10 * torch.log10(mse(x, y)), "an error of 0.1 at every pixel gives 20 dB"),
+        (lambda x, y: -20 * torch.log10((x - y).mean(dim=(1, 2, 3))), FINITE),
+        (log_rmse, "an error of 0.1 at every pixel gives 20 dB"),
+        (
+            lambda x, y: -20 * torch.log10((x - y).abs().mean(dim=(1, 2, 3))),
+            "one large error weighs more than two of half its size",
+        ),
+        (lambda x, y: 20 + 0 * mse(x, y), "a ten times smaller error adds 20 dB"),
+        (lambda x, y: -10 * torch.log10(mse(x, y) + 1e-12), "equal images give infinity"),
+        (mixed_batch, "each image of a batch has a number of its own"),
+        (channel_average, "the channels of an image share one mean squared error"),
+        (lambda x, y: -10 * torch.log10((x - y).square().mean()), SHAPE),
+        (lambda x, y: -10 * torch.log10(mse(x, y)).item(), TYPE),
+        (lambda x, y: -10 * torch.log10(mse(x.float(), y.float())), DTYPE),
+    ],
+    "filters.gaussian_filter": [
+        (lambda x, w: separable(x, 2 * window(w)), "a constant image stays constant inside"),
+        (
+            lambda x, w: separable(x, window(w), "constant"),
+            "a constant image stays constant at the border",
+        ),
+        (only_rows, "a bright point spreads alike in both directions"),
+        (lambda x, w: separable(x, window(1.0)), "a wider filter lets less noise through"),
+        (lambda x, w: separable(x, window(w)).clamp(0, 1), "the filter is linear"),
+        (mixes_channels, "images and channels do not mix"),
+        (lambda x, w: separable(x, window(w, radius=math.ceil(w))), "agrees with the library"),
+        (lambda x, w: separable(x, window(w), "replicate"), "agrees with the library"),
+        (lambda x, w: F.conv2d(x, (window(w)[:, None] * window(w))[None, None]), SHAPE),
+    ],
+    "metrics.ssim": [
+        (lambda x, y: ssim(x, y, c2=0) * 0.5, "equal images score 1"),
+        (one_sided, "exchanging the two images changes nothing"),
+        (structure_only, "two flat images compare their brightness only"),
+        (lambda x, y: ssim(x, y, c1=0.03**2), "two flat images compare their brightness only"),
+        (lambda x, y: ssim(x, y, fold=torch.abs), "an inverted texture scores below zero"),
+        (lambda x, y: ssim(x, y, c2=0.01**2), "agrees with the library"),
+        (lambda x, y: ssim(x, y, crop=same_size_mean), "agrees with the library"),
+        (
+            lambda x, y: ssim(x, y, dims=(0, 1, 2, 3)).expand(len(x)),
+            "each image of a batch has a score of its own",
+        ),
+        (lambda x, y: ssim(x, y, dims=(2, 3)), SHAPE),
+    ],
+    "protocol.rounding_cost": [
+        (lambda p: -10 * torch.log10(1 + 1 / (12 * levels(p))), "rounding never helps"),
+        (lambda p: 10 * torch.log10(1 + levels(p) / 12), "a better estimate pays more"),
+        (lambda p: 10 * torch.log10(1 + 1 / (12 * p)), "a better estimate pays more"),
+        (
+            lambda p: 10 * torch.log10(1 + 1 / (12 * levels(p) / 255**2)),
+            "predicts what rounding really costs",
+        ),
+        (lambda p: 10 * torch.log(1 + 1 / (12 * levels(p))), "predicts what rounding really costs"),
+        (lambda p: 10 * torch.log10(1 + 1 / levels(p)), "predicts what rounding really costs"),
+        (lambda p: (10 * torch.log10(1 + 1 / (12 * levels(p)))).mean(), SHAPE),
+    ],
+}

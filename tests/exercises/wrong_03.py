@@ -1,0 +1,202 @@
+"""Wrong answers to the exercises of lesson 03, each with the property that it breaks."""
+
+import math
+
+import torch
+
+from lessons_lib.exercises.core import FINITE, SHAPE, UNCHANGED
+from lessons_lib.ops.dictionary import normalize_atoms
+from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overlap_average
+from lessons_lib.solvers import omp
+
+AGREES = "agrees with the library"
+
+
+def in_turn(patches, dictionary, codes, finish, step=1.0, skip=True, fresh=True):
+    """An atom update with one thing wrong."""
+    updated = dictionary.clone()
+    for j in range(codes.shape[0]):
+        energy = codes[j].square().sum()
+        if skip and energy == 0:
+            continue
+        now = updated if fresh else dictionary
+        residual = patches - now @ codes
+        updated[:, j] = finish(now[:, j] + step * residual @ codes[j] / energy)
+    return updated
+
+
+def length_one(atom):
+    return atom / atom.norm()
+
+
+def least_squares(patches, dictionary, codes):
+    used = codes.norm(dim=1) > 0
+    updated = dictionary.clone()
+    updated[:, used] = normalize_atoms(patches @ torch.linalg.pinv(codes[used]))
+    return updated
+
+
+def overwrites(patches, dictionary, codes):
+    for j in range(codes.shape[0]):
+        residual = patches - dictionary @ codes
+        step = residual @ codes[j] / codes[j].square().sum()
+        dictionary[:, j] = length_one(dictionary[:, j] + step)
+    return dictionary
+
+
+def cosines(dictionary):
+    atoms = normalize_atoms(dictionary)
+    return atoms.T @ atoms - torch.eye(atoms.shape[1])
+
+
+def matching(
+    patch,
+    dictionary,
+    limit,
+    most,
+    refit=True,
+    size=torch.abs,
+    length=torch.norm,
+    first=False,
+    spare=0,
+):
+    """A pursuit with one thing wrong."""
+    code, chosen, residual = torch.zeros(dictionary.shape[1]), [], patch
+    while ((first and not chosen) or length(residual) > limit) and len(chosen) < most + spare:
+        best = int(size(dictionary.T @ residual).argmax())
+        chosen.append(best)
+        if refit:
+            code[chosen] = torch.linalg.lstsq(dictionary[:, chosen], patch[:, None]).solution[:, 0]
+        else:
+            code[best] = code[best] + dictionary[:, best] @ residual
+        residual = patch - dictionary @ code
+    return code
+
+
+def stop_at(limit):
+    """Coding that stops at another length."""
+
+    def code(patches, dictionary, sigma, factor):
+        return omp(patches, dictionary, residual_norm=limit(patches, dictionary, sigma, factor))[0]
+
+    return code
+
+
+def pieces(noisy, dictionary, size, sigma, factor):
+    centred, mean = centre(extract_patches(noisy, size))
+    limit = factor * sigma * size
+    return centred, mean, dictionary @ omp(centred, dictionary, residual_norm=limit)[0], limit
+
+
+def forgets_the_mean(noisy, dictionary, size, sigma, factor):
+    _, _, estimate, _ = pieces(noisy, dictionary, size, sigma, factor)
+    return overlap_average(estimate, noisy.shape[-2:], size)
+
+
+def does_not_centre(noisy, dictionary, size, sigma, factor):
+    patches = extract_patches(noisy, size)
+    codes, _ = omp(patches, dictionary, residual_norm=factor * sigma * size)
+    return overlap_average(dictionary @ codes, noisy.shape[-2:], size)
+
+
+def divides_by_m(noisy, dictionary, size, sigma, factor):
+    _, mean, estimate, _ = pieces(noisy, dictionary, size, sigma, factor)
+    return overlap_add(estimate + mean, noisy.shape[-2:], size) / size**2
+
+
+def keeps_the_noise(noisy, dictionary, size, sigma, factor):
+    centred, mean = centre(extract_patches(noisy, size))
+    return overlap_average(centred + mean, noisy.shape[-2:], size)
+
+
+def lazy(noisy, dictionary, size, sigma, factor):
+    centred, mean = centre(extract_patches(noisy, size))
+    codes, _ = omp(centred, dictionary, residual_norm=factor * sigma * size**2)
+    return overlap_average(dictionary @ codes + mean, noisy.shape[-2:], size)
+
+
+WRONG = {
+    "dictionary.update_atoms": [
+        (lambda y, d, a: in_turn(y, d, a, lambda atom: atom), "every atom has length 1"),
+        (
+            lambda y, d, a: torch.nn.functional.normalize(in_turn(y, d, a, lambda u: u), dim=1),
+            "every atom has length 1",
+        ),
+        (lambda y, d, a: in_turn(y, d, a, length_one, skip=False), FINITE),
+        (
+            lambda y, d, a: in_turn(y, d, a, length_one, step=-1.0),
+            "a single atom turns to what its patches have in common",
+        ),
+        (
+            lambda y, d, a: in_turn(y, d, a, length_one, step=0.5),
+            "a single atom turns to what its patches have in common",
+        ),
+        (lambda y, d, a: in_turn(y, d, a, length_one, fresh=False), "the error never grows"),
+        (least_squares, "no other unit atom does better in the last atom's place"),
+        (overwrites, UNCHANGED),
+    ],
+    "dictionary.coherence": [
+        (
+            lambda d: (normalize_atoms(d).T @ normalize_atoms(d)).abs().max().item(),
+            "an orthonormal basis has coherence 0",
+        ),
+        (lambda d: cosines(d).max().item(), "an atom and its negative have coherence 1"),
+        (lambda d: cosines(d).abs().mean().item(), "two atoms at 60 degrees have coherence 1/2"),
+        (lambda d: cosines(d.T).abs().max().item(), "two atoms at 60 degrees have coherence 1/2"),
+        (
+            lambda d: (d.T @ d).abs().fill_diagonal_(0).max().item(),
+            "the lengths of the atoms do not matter",
+        ),
+        (lambda d: cosines(d).square().max().item(), "two atoms at 60 degrees have coherence 1/2"),
+    ],
+    "dictionary.pursue": [
+        (
+            lambda y, d, limit, most: matching(y, d, limit, most, first=True),
+            "a patch shorter than the limit needs no atom",
+        ),
+        (
+            lambda y, d, limit, most: matching(y, d, limit, most, size=lambda c: c),
+            "the first atom is the most correlated one",
+        ),
+        (
+            lambda y, d, limit, most: matching(y, d, limit, most, spare=1),
+            "the first atom is the most correlated one",
+        ),
+        (
+            lambda y, d, limit, most: matching(y, d, limit, most, refit=False),
+            "what is left is orthogonal to the chosen atoms",
+        ),
+        (
+            lambda y, d, limit, most: matching(
+                y, d, limit, most, length=lambda r: r.square().sum()
+            ),
+            "it stops as soon as the residual is short enough",
+        ),
+        (lambda y, d, limit, most: matching(y, d, limit, most)[:, None], SHAPE),
+    ],
+    "dictionary.code_noisy": [
+        (
+            stop_at(lambda y, d, sigma, c: c * sigma),
+            "most patches of nothing but noise come out empty",
+        ),
+        (
+            stop_at(lambda y, d, sigma, c: c * sigma**2 * y.shape[0]),
+            "most patches of nothing but noise come out empty",
+        ),
+        (
+            stop_at(lambda y, d, sigma, c: c * sigma * y.shape[0]),
+            "an atom much stronger than the noise survives",
+        ),
+        (
+            stop_at(lambda y, d, sigma, c: c * sigma * math.sqrt(d.shape[1])),
+            "what is left is no longer than Cσ√m",
+        ),
+    ],
+    "dictionary.denoise": [
+        (forgets_the_mean, "a constant picture stays as it is"),
+        (does_not_centre, "drowned in noise, only the patches' means are left"),
+        (divides_by_m, "a constant picture stays as it is"),
+        (keeps_the_noise, "drowned in noise, only the patches' means are left"),
+        (lazy, AGREES),
+    ],
+}

@@ -1,0 +1,60 @@
+"""Restoring photographs tile by tile."""
+
+import pytest
+import torch
+
+from lessons_lib.models import build, restore
+
+LOCAL = {"patch": 5, "atoms": 20, "steps": 3}
+NON_LOCAL = LOCAL | {"refresh": 1, "window": 9}
+
+
+def draw(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_tiles_of_a_local_model_make_the_whole():
+    """Where tiles of 20 fit exactly, each patch is coded once, and nothing tells them apart."""
+    model = build("sc", LOCAL)
+    noisy = draw(2, 1, 28, 44)  # mirrored: 36 × 52
+    tiled = restore(model, noisy, tile=20, overlap=4)
+    torch.testing.assert_close(tiled, restore(model, noisy, tile=100), rtol=0, atol=1e-6)
+
+
+def test_inside_it_is_the_model_itself():
+    model = build("sc", LOCAL)
+    noisy = draw(1, 1, 30, 41)
+    inside = (..., slice(4, -4), slice(4, -4))
+    with torch.no_grad():
+        direct = model(noisy)
+    torch.testing.assert_close(restore(model, noisy)[inside], direct[inside], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lista", "sc", "groupsc", "csr"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 50), (33, 7), (41, 58)])
+def test_any_size(name, shape):
+    model = build(name, (NON_LOCAL if name in ("groupsc", "csr") else LOCAL) | {"channels": 3})
+    noisy = draw(2, 3, *shape)
+    shares: list[float] = []
+    estimate = restore(model, noisy, tile=24, progress=shares.append)
+    assert estimate.shape == noisy.shape
+    assert torch.isfinite(estimate).all()
+    assert shares[-1] == 1
+    assert shares == sorted(shares)
+
+
+@pytest.mark.parametrize("name", ["sc", "groupsc"])
+def test_memory_changes_nothing_but_memory(name):
+    model = build(name, NON_LOCAL if name == "groupsc" else LOCAL)
+    noisy = draw(1, 1, 37, 29)
+    for memory in (1.0, 3e6):
+        torch.testing.assert_close(
+            restore(model, noisy, tile=16, memory=memory),
+            restore(model, noisy, tile=16),
+            rtol=0,
+            atol=1e-6,
+        )
+
+
+def test_it_needs_no_gradients():
+    assert not restore(build("sc", LOCAL), draw(1, 1, 9, 9)).requires_grad

@@ -1,0 +1,302 @@
+"""The command line on good input: real photographs of every kind, in and out."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from lessons_lib import __version__, classical, data
+from lessons_lib.cli import main
+from lessons_lib.cli.denoise import METHODS_HELP
+from lessons_lib.degradations import GaussianNoise
+from lessons_lib.images import Photo, read_image, write_image
+from lessons_lib.metrics import psnr
+
+COMMAND = [sys.executable, "-m", "lessons_lib"]
+
+
+def run(*arguments: object, expect: int = 0) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    assert caught.value.code == expect
+
+
+def noisy_photo(channels: int = 1, bits: int = 8, alpha: bool = False) -> tuple[Photo, Tensor]:
+    clean = data.sample("astronaut", gray=channels == 1, size=64)
+    noisy = GaussianNoise(25 / 255)(clean)
+    mask = torch.linspace(0, 1, 64 * 64).reshape(1, 1, 64, 64) if alpha else None
+    return Photo(noisy, mask, bits), clean
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("bits", "alpha", "suffix"),
+    [
+        (8, False, ".png"),
+        (8, False, ".jpg"),
+        (8, False, ".bmp"),
+        (8, False, ".tif"),
+        (8, True, ".png"),
+        (8, True, ".tif"),
+        (16, False, ".png"),
+        (16, False, ".tif"),
+        (16, True, ".png"),
+        (16, True, ".tif"),
+        (32, False, ".tif"),
+    ],
+)
+def test_denoise_keeps_what_the_file_is(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    channels: int,
+    bits: int,
+    alpha: bool,
+    suffix: str,
+) -> None:
+    photo, clean = noisy_photo(channels, bits, alpha)
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    write_image(source, photo)
+    before = source.read_bytes()
+    run("denoise", source, target, "--sigma", 25, "--method", "dct")
+    given, restored = read_image(source), read_image(target)
+    assert restored.bits == bits
+    assert restored.pixels.shape == clean.shape
+    if given.alpha is None:
+        assert restored.alpha is None
+    else:
+        assert restored.alpha is not None
+        assert torch.equal(restored.alpha, given.alpha)
+    assert psnr(restored.pixels, clean) > psnr(given.pixels, clean) + 3
+    assert source.read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert re.search(r"64 x 64 \w+ denoised with dct at sigma 25 in [\d.]+ s", captured.err)
+
+
+def test_one_format_into_another(tmp_path: Path) -> None:
+    photo, _ = noisy_photo(3, 16)
+    write_image(tmp_path / "in.tif", photo)
+    for suffix, bits in {".png": 16, ".jpg": 8, ".BMP": 8, ".TIFF": 16}.items():
+        target = tmp_path / f"out{suffix}"
+        run("denoise", tmp_path / "in.tif", target, "--sigma", 25, "--method", "dct")
+        assert read_image(target).bits == bits
+
+
+def test_an_old_output_is_replaced(tmp_path: Path) -> None:
+    photo, _ = noisy_photo()
+    write_image(tmp_path / "in.png", photo)
+    (tmp_path / "out.png").write_text("old")
+    run("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", 25, "--method", "noisy")
+    assert torch.equal(
+        read_image(tmp_path / "out.png").pixels, read_image(tmp_path / "in.png").pixels
+    )
+
+
+@pytest.mark.parametrize(
+    ("sigma", "method"), [("1e-9", "dct"), ("1e300", "dct"), ("1e300", "dictionary")]
+)
+def test_any_positive_sigma_is_fine(tmp_path: Path, sigma: str, method: str) -> None:
+    source, target = tmp_path / "in.png", tmp_path / "out.png"
+    write_image(source, noisy_photo()[0])
+    run("denoise", source, target, "--sigma", sigma, "--method", method)
+    assert target.exists()
+
+
+@pytest.mark.slow
+def test_the_real_command_denoises_a_real_photograph(tmp_path: Path) -> None:
+    clean = data.sample("camera", size=128)
+    write_image(tmp_path / "noisy.png", Photo(GaussianNoise(25 / 255)(clean)))
+    arguments = ["denoise", "noisy.png", "out.png", "--sigma", "25"]
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
+    assert "denoised with dictionary at sigma 25" in done.stderr.splitlines()[-1]
+    noisy, restored = read_image(tmp_path / "noisy.png"), read_image(tmp_path / "out.png")
+    assert psnr(restored.pixels, clean) > psnr(noisy.pixels, clean) + 5
+
+
+def test_evaluate_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    run("evaluate", "--method", "dct", "--sigma", 25, "--limit", 2, "--json")
+    captured = capsys.readouterr()
+    score = json.loads(captured.out, parse_constant=lambda token: pytest.fail(token))
+    assert score["method"] == "dct"
+    assert score["dataset"] == "samples"
+    assert score["sigma"] == 25
+    assert score["images"] == len(score["per_image"]) == 2
+    assert score["psnr"] == pytest.approx(sum(row["psnr"] for row in score["per_image"]) / 2)
+    assert 25 < score["psnr"] < 35
+    assert 0 < score["ssim"] < 1
+    assert score["seconds_per_image"] > 0
+    assert score["protocol"]["ssim"] == "gaussian"
+
+
+def test_evaluate_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    run("evaluate", "--method", "noisy", "--dataset", "samples", "--sigma", 25, "--limit", 1)
+    out = capsys.readouterr().out
+    assert "noisy on samples, sigma 25" in out
+    assert re.search(r"^astronaut\.png +20\.\d\d +0\.\d{4}", out, re.M)
+    assert re.search(r"^mean +20\.\d\d", out, re.M)
+
+
+def test_data_list_and_verify(capsys: pytest.CaptureFixture[str]) -> None:
+    run("data", "list")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == data.dataset_names()
+    assert lines[1].endswith("yes")
+    run("data", "list", "BSD68")
+    assert "non-commercial" in capsys.readouterr().out
+    run("data", "verify", "samples")
+    assert "all 9 files are as registered" in capsys.readouterr().out
+    run("data", "fetch", "samples")
+    assert "9 files in" in capsys.readouterr().out
+
+
+def test_data_verify_names_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "Set5").mkdir()
+    (tmp_path / "Set5" / "baby_GT.bmp").write_bytes(b"BM")
+    monkeypatch.setenv("LESSONS_DATA", str(tmp_path))
+    monkeypatch.setenv("LESSONS_CACHE", str(tmp_path / "cache"))
+    run("data", "verify", "Set5", expect=1)
+    captured = capsys.readouterr()
+    assert "5 of 5 files are wrong" in captured.out
+    assert "2 bytes instead of" in captured.err
+    assert captured.err.count("missing") == 4
+
+
+def test_doctor_says_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    run("doctor")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:5].strip() in ("ok", "note") for line in lines] == [True] * len(lines)
+    subjects = [line[5:14].strip() for line in lines]
+    assert subjects == [
+        "Python",
+        "torch",
+        "device",
+        "threads",
+        "memory",
+        "SPAMS",
+        "widgets",
+        "data",
+    ]
+
+
+def test_doctor_on_a_broken_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("torch", "spams", "psutil"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setenv("LESSONS_DATA", "/no/such/folder")
+    run("doctor", expect=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("FAIL torch") and "install torch" in line for line in lines)
+    assert any(line.startswith("note SPAMS") and "scikit-learn" in line for line in lines)
+    assert any("LESSONS_DATA=/no/such/folder is no folder" in line for line in lines)
+
+
+def test_help_is_instant_because_torch_stays_away() -> None:
+    code = (
+        "import sys, lessons_lib.cli\n"
+        "try: lessons_lib.cli.main(['--help'])\n"
+        "except SystemExit: sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'rich')))"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "denoise" in done.stdout
+    # A third of a second on an idle machine; this only has to notice ten times that.
+    assert time.perf_counter() - started < 5
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--version")
+    assert capsys.readouterr().out == f"lessons {__version__}\n"
+    run()
+    assert "denoise" in capsys.readouterr().out
+    run("data")
+    assert "verify" in capsys.readouterr().out
+    for command in ("doctor", "denoise", "evaluate", "data"):
+        run(command, "-h")
+        assert "Usage" in capsys.readouterr().out
+
+
+def test_help_names_every_method() -> None:
+    named = re.findall(r"\w+", METHODS_HELP.removeprefix("One of "))
+    assert named == list(classical.METHODS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    write_image(tmp_path / "in.png", Photo(torch.rand(1, 3, 1500, 1500)))
+    arguments = ["denoise", str(tmp_path / "in.png"), str(tmp_path / "out.png")]
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--sigma", "25", "--method", "dct"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stderr is not None
+        seen = b""
+        while b"%" not in seen:
+            byte = process.stderr.read(1)
+            assert byte, seen
+            seen += byte
+        process.send_signal(signal.SIGINT)
+        out, rest = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in rest
+    assert out == b""
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes differ")
+def test_a_reader_that_leaves_early() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [*COMMAND, "data", "list"], stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert done.stderr == b""
+    assert done.returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_on_a_full_disk() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "data", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "lessons: cannot write the output: No space left on device\n"
+
+
+def test_sigma_is_what_the_library_gets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[float] = []
+
+    def listen(noisy: Tensor, sigma: float, progress: object = None) -> Tensor:
+        heard.append(sigma)
+        return noisy
+
+    monkeypatch.setitem(classical.METHODS, "dct", classical.Method(listen, "listens"))
+    write_image(tmp_path / "in.png", noisy_photo()[0])
+    run("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", 51, "--method", "dct")
+    assert math.isclose(heard[0], 0.2)

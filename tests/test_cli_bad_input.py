@@ -1,0 +1,250 @@
+"""Bad input: one line on stderr, exit code 2, nothing written."""
+
+import os
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from lessons_lib.cli import main
+from lessons_lib.images import Photo, write_image
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the command line, see it refuse, and return its one line."""
+
+    def check(*arguments: object) -> str:
+        before = tree(tmp_path)
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert caught.value.code == 2
+        assert captured.out == ""
+        assert captured.err.startswith("lessons: ")
+        assert captured.err.endswith("\n")
+        assert captured.err.count("\n") == 1
+        assert tree(tmp_path) == before
+        return captured.err
+
+    return check
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    write_image(path, Photo(torch.rand(1, 3, 40, 40, generator=torch.manual_seed(0))))
+    return path
+
+
+def empty(path: Path) -> None:
+    path.touch()
+
+
+def truncated(path: Path) -> None:
+    write_image(path, Photo(torch.rand(1, 3, 64, 64)))
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def text(path: Path) -> None:
+    path.write_text("not an image\n")
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+def missing(path: Path) -> None:
+    pass
+
+
+def tiny(path: Path) -> None:
+    write_image(path, Photo(torch.rand(1, 1, 50, 5)))
+
+
+def cmyk(path: Path) -> None:
+    Image.new("CMYK", (40, 40)).save(path, "JPEG")
+
+
+def animated(path: Path) -> None:
+    frames = [Image.new("L", (40, 40), level) for level in (0, 99)]
+    frames[0].save(path, "PNG", save_all=True, append_images=frames[1:])
+
+
+def nan(path: Path) -> None:
+    values = np.full((40, 40), 0.5, np.float32)
+    values[3, 3] = np.nan
+    tifffile.imwrite(path, values)
+
+
+def bomb(path: Path) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0)
+    body = b"IDAT" + zlib.compress(bytes(100))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+            for chunk in (header, body, b"IEND")
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (missing, "no such file"),
+        (empty, "empty"),
+        (truncated, "cannot be read"),
+        (text, "not a PNG, JPEG, TIFF or BMP image"),
+        (folder, "is a folder"),
+        (tiny, "5 x 50 pixels"),
+        (cmyk, "CMYK"),
+        (animated, "animated"),
+        (nan, "NaN"),
+        (bomb, "million pixels"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_inputs(
+    tmp_path: Path, refused: Callable[..., str], make: Callable[[Path], None], reason: str
+) -> None:
+    make(tmp_path / "in.png")
+    message = refused("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", 25)
+    assert reason in message
+
+
+@pytest.mark.parametrize("sigma", ["0", "-25", "nan", "inf", "-inf", "twenty", "", "2,5"])
+def test_sigmas(photo: Path, refused: Callable[..., str], sigma: str) -> None:
+    output = photo.with_name("out.png")
+    assert "sigma" in refused("denoise", photo, output, "--sigma", sigma)
+    assert "sigma" in refused("evaluate", "--sigma", sigma)
+
+
+def test_outputs(photo: Path, refused: Callable[..., str]) -> None:
+    (photo.parent / "folder.png").mkdir()
+    for name, reason in {
+        "out.gif": "suffix '.gif'",
+        "out": "suffix ''",
+        "absent/out.png": "no folder",
+        "folder.png": "is a folder",
+        "photo.png/out.png": "no folder",
+        "x" * 300 + ".png": "",
+    }.items():
+        assert reason in refused("denoise", photo, photo.parent / name, "--sigma", 25)
+
+
+def test_transparency_that_would_be_lost(tmp_path: Path, refused: Callable[..., str]) -> None:
+    source = tmp_path / "in.png"
+    write_image(source, Photo(torch.rand(1, 3, 40, 40), torch.rand(1, 1, 40, 40)))
+    message = refused("denoise", source, tmp_path / "out.jpg", "--sigma", 25)
+    assert "transparency" in message
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_output_that_is_the_input(photo: Path, refused: Callable[..., str]) -> None:
+    soft, hard = photo.with_name("soft.png"), photo.with_name("hard.png")
+    soft.symlink_to(photo)
+    os.link(photo, hard)
+    roundabout = photo.parent / ".." / photo.parent.name / photo.name
+    for output in (photo, soft, hard, roundabout):
+        assert "the input itself" in refused("denoise", photo, output, "--sigma", 25)
+    assert "the input itself" in refused("denoise", soft, photo, "--sigma", 25)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_a_folder_without_permission(photo: Path, refused: Callable[..., str]) -> None:
+    locked = photo.parent / "locked"
+    locked.mkdir(mode=0o500)
+    if os.access(locked, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    assert "permission" in refused("denoise", photo, locked / "out.png", "--sigma", 25)
+
+
+def test_names(photo: Path, refused: Callable[..., str]) -> None:
+    output = photo.with_name("out.png")
+    arguments = ["denoise", photo, output, "--sigma", 25, "--method"]
+    assert "did you mean 'dictionary'" in refused(*arguments, "dictionnary")
+    assert "known: noisy, dct" in refused(*arguments, "zzzz")
+    assert "did you mean 'Set12'" in refused("evaluate", "--sigma", 25, "--dataset", "set12")
+    assert "did you mean 'nlm'" in refused("evaluate", "--sigma", 25, "--method", "nml")
+    for command in ("list", "fetch", "verify"):
+        assert "did you mean 'BSD68'" in refused("data", command, "BSD86")
+    assert "no clean references" in refused("evaluate", "--sigma", 25, "--dataset", "RNI15")
+
+
+def test_usage(photo: Path, refused: Callable[..., str]) -> None:
+    assert "OUT" in refused("denoise", photo)
+    assert "--sigma" in refused("denoise", photo, photo.with_name("out.png"))
+    assert "--sigmo" in refused("denoise", photo, photo, "--sigmo", 25)
+    assert "denoize" in refused("denoize")
+    assert "limit" in refused("evaluate", "--sigma", 25, "--limit", 0)
+    assert "NAME" in refused("data", "fetch")
+
+
+def test_a_set_that_is_not_here_without_network(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LESSONS_DATA", raising=False)
+    monkeypatch.setenv("LESSONS_CACHE", str(tmp_path))
+    # Nothing listens on the discard port, so no request leaves this machine.
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "Set12").mkdir()
+    message = refused("evaluate", "--sigma", 25, "--dataset", "Set12", "--json")
+    for part in ("Set12/01.png", "raw.githubusercontent.com: no connection", "LESSONS_DATA"):
+        assert part in message
+    assert "lessons data fetch Set5" in refused("data", "verify", "Set5")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX limits")
+def test_a_full_disk(photo: Path) -> None:
+    """The kernel refuses to let files grow beyond a few bytes, as a full disk does."""
+    before = tree(photo.parent)
+    code = (
+        "import resource, sys\n"
+        "from lessons_lib.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "main(sys.argv[1:])"
+    )
+    arguments = ["denoise", str(photo), str(photo.with_name("out.png")), "--sigma", "25"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--method", "dct"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "cannot be written" in done.stderr
+    assert tree(photo.parent) == before
+
+
+def test_the_real_command_on_a_missing_file(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lessons_lib", "denoise", "no.png", "out.png", "--sigma", "25"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "lessons: no.png: no such file\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,390 @@
+"""The real `course.py` in small stand-in repositories, whose packages install in a second."""
+
+import ast
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import course
+
+# Stands in for JupyterLab: notes how it was started and answers every request.
+JUPYTERLAB = """
+import http.server, json, os, sys
+seen = {"arguments": sys.argv[1:], "token": os.environ["JUPYTER_TOKEN"], "folder": os.getcwd()}
+with open("seen.json", "w") as file:
+    json.dump(seen, file)
+port = next(int(word.split("=")[1]) for word in sys.argv if word.startswith("--ServerApp.port="))
+handler = type("Handler", (http.server.BaseHTTPRequestHandler,), {
+    "do_GET": lambda self: (self.send_response(200), self.end_headers()),
+    "log_message": lambda self, *words: None})
+http.server.HTTPServer(("127.0.0.1", port), handler).serve_forever()
+"""
+# Builds the stand-in library without setuptools, from a wheel made beforehand.
+BACKEND = """
+import shutil
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    return shutil.copy("lessons_lib-0-py3-none-any.whl", folder).rpartition("/")[2]
+"""
+PYPROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "lessons-lib"
+version = "0"
+"""
+on_posix = pytest.mark.skipif(os.name != "posix", reason="uses POSIX signals and paths")
+
+
+def write_wheel(folder: Path, name: str, files: dict[str, str]) -> None:
+    about = f"{name}-0.dist-info"
+    files = {
+        **files,
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 0\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{name}-0-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+
+
+class Repository:
+    """A stand-in repository around the real course.py, in a folder with an awkward name."""
+
+    def __init__(self, parent: Path) -> None:
+        self.root = parent / "a b" / "курс"
+        self.wheels = parent / "wheels"  # pip splits its list of folders at spaces
+        self.wheels.mkdir()
+        (self.root / "requirements").mkdir(parents=True)
+        (self.root / "notebooks").mkdir()
+        (self.root / "notebooks" / "00_first.ipynb").write_text("{}")
+        (self.root / "backend.py").write_text(BACKEND)
+        (self.root / "pyproject.toml").write_text(PYPROJECT)
+        shutil.copy(course.ROOT / "course.py", self.root)
+        (self.root / "requirements" / "course.lock").write_text("jupyterlab==0\n")
+        (self.root / "requirements" / "dev.lock").write_text("jupyterlab==0\nanother==0\n")
+        (self.root / "requirements" / "spams.lock").write_text("spams-bin==2.6.14\n")
+        write_wheel(self.root, "lessons_lib", {"lessons_lib.py": ""})
+        write_wheel(self.wheels, "jupyterlab", {"jupyterlab/__main__.py": JUPYTERLAB})
+        write_wheel(self.wheels, "another", {"another.py": ""})
+
+    def start(self, *arguments: str, **settings: str) -> "subprocess.Popen[str]":
+        """Start course.py, or code that uses it, with pip bound to the stand-in packages."""
+        offline = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PYTHONUTF8": "1"}
+        offline |= {"PIP_FIND_LINKS": str(self.wheels), **settings}
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env={name: value for name, value in (os.environ | offline).items() if value},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+        )
+
+    def run(self, *arguments: str, **settings: str) -> tuple[int, str]:
+        process = self.start(*arguments, **settings)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+    def set_up(self, **settings: str) -> tuple[int, str]:
+        code = "import sys, course; course.lab = lambda *_: course.set_up(course.COURSE) or 0;"
+        return self.run("-c", f"{code} sys.exit(course.main(['lab']))", **settings)
+
+    def works(self) -> bool:
+        python = self.root / Path(course.PYTHON).relative_to(course.ROOT)
+        imports = [python, "-c", "import jupyterlab, lessons_lib"]
+        return subprocess.run(imports, capture_output=True).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return Repository(tmp_path_factory.mktemp("course"))
+
+
+@pytest.fixture
+def ready(shared: Repository) -> Repository:
+    """A repository whose .venv is complete, whatever the test before did to it."""
+    (shared.root / "requirements" / "course.lock").write_text("jupyterlab==0\n")
+    code, output = shared.set_up()
+    assert code == 0, output
+    return shared
+
+
+def wait_for(process: "subprocess.Popen[str]", text: str) -> str:
+    """Read the process's output up to a text (which need not end a line)."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    output = ""
+    while text not in output:
+        letter = process.stdout.read(1)
+        assert letter, f"ended without {text!r}: {output}"
+        output += letter
+    watchdog.cancel()
+    return output
+
+
+def only_line(output: str) -> str:
+    """The error of a failed run: one line of course.py's, at the end, and no traceback."""
+    assert "Traceback" not in output
+    lines = [line for line in output.splitlines() if line.startswith("course.py: ")]
+    assert len(lines) == 1, output
+    assert output.rstrip().endswith(lines[0])
+    return lines[0]
+
+
+# --- The wrong Python ---------------------------------------------------------------------------
+
+
+def test_old_pythons_can_read_the_file() -> None:
+    ast.parse((course.ROOT / "course.py").read_text(encoding="utf-8"), feature_version=(3, 6))
+
+
+@pytest.mark.parametrize("version", [(3, 6, 0), (3, 10, 9), (3, 14, 0)])
+def test_another_python_gets_one_line(version: tuple[int, int, int]) -> None:
+    pretend = f"import runpy, sys; sys.version_info = {version}; runpy.run_path('course.py')"
+    result = subprocess.run(
+        [sys.executable, "-c", pretend], cwd=course.ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "needs Python 3.11, 3.12 or 3.13" in only_line(result.stderr)
+    assert f"this is Python 3.{version[1]}." in result.stderr
+
+
+def old_pythons() -> Iterator[str]:
+    places = [Path.home() / ".pyenv" / "versions", Path("/usr/bin"), Path("/usr/local/bin")]
+    for minor in range(6, 11):
+        for place in places:
+            yield from map(str, sorted(place.glob(f"3.{minor}.*/bin/python3.{minor}")))
+            yield from map(str, sorted(place.glob(f"python3.{minor}")))
+
+
+@pytest.mark.parametrize("python", list(old_pythons()))
+def test_a_real_old_python_gets_one_line(python: str) -> None:
+    result = subprocess.run(
+        [python, "course.py", "lab"], cwd=course.ROOT, stderr=subprocess.PIPE, encoding="utf-8"
+    )
+    assert result.returncode == 1
+    assert "needs Python 3.11" in only_line(result.stderr)
+
+
+# --- Setting up ---------------------------------------------------------------------------------
+
+
+@on_posix
+@pytest.mark.slow
+def test_lab_serves_the_first_lesson_to_this_machine_alone(ready: Repository) -> None:
+    # A second start must not need pip: here it would find nothing.
+    start = time.monotonic()
+    server = ready.start(
+        *("course.py", "lab", "--no-browser", "--port", "0", "--", "--Theirs=1"), PIP_FIND_LINKS=""
+    )
+    output = wait_for(server, "Stop it with Ctrl-C")
+    print(f"second start: {time.monotonic() - start:.2f} s")
+    server.send_signal(signal.SIGINT)
+    assert server.wait(timeout=10) == 0
+    assert "Setting up" not in output
+
+    address = re.search(
+        r"http://127\.0\.0\.1:(\d+)/lab/tree/notebooks/00_first\.ipynb\?token=(\w+)", output
+    )
+    assert address is not None
+    port, token = address.groups()
+    seen = json.loads((ready.root / "seen.json").read_text())
+    assert seen["token"] == token
+    assert len(token) >= 32
+    assert seen["folder"] == str(ready.root)
+    assert f"--ServerApp.root_dir={ready.root}" in seen["arguments"]
+    assert "--ServerApp.ip=127.0.0.1" in seen["arguments"]
+    assert f"--ServerApp.port={port}" in seen["arguments"]
+    assert "--ServerApp.open_browser=False" in seen["arguments"]
+    assert seen["arguments"][-1] == "--Theirs=1"
+    assert not [word for word in seen["arguments"] if "token" in word.lower()]
+
+
+@pytest.mark.slow
+def test_without_a_network_one_line_says_so_and_the_next_run_recovers(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    dead_end = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_PROXY": "http://127.0.0.1:9"}
+    code, output = repository.set_up(**dead_end, PIP_RETRIES="1")
+    assert code == 1
+    line = only_line(output)
+    assert "the download failed: check the Internet connection" in line
+    assert "No matching distribution found for jupyterlab==0" in line
+    log = Path(re.findall(r"\(log: (.+)\)$", line)[0])
+    assert "ERROR: No matching distribution found for jupyterlab==0" in log.read_text()
+    has_card = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists()
+    assert ("CUDA" in output) == (sys.platform.startswith("linux") and not has_card)
+
+    code, output = repository.set_up()
+    assert code == 0, output
+    assert "SPAMS cannot be installed on this machine: scikit-learn is used instead" in output
+    assert "CUDA" not in output  # whoever has told pip where to look needs no advice
+    assert repository.works()
+
+
+@on_posix
+@pytest.mark.slow
+def test_an_interrupted_update_is_made_good(ready: Repository) -> None:
+    lock = ready.root / "requirements" / "course.lock"
+    lock.write_text("another==0\njupyterlab==0\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes calls and never answers
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        settings = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": index}
+        process = ready.start("course.py", "lab", **settings)
+        wait_for(process, "packages of course.lock")
+        time.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Stopped. To go on, run the same command again." in rest
+    assert "Traceback" not in rest
+    code, output = ready.set_up()
+    assert code == 0, output
+    assert ready.works()
+
+
+@pytest.mark.slow
+def test_a_changed_lock_updates_what_is_there(ready: Repository) -> None:
+    lock = ready.root / "requirements" / "course.lock"
+    kept = ready.root / ".venv" / "kept"
+    kept.touch()
+    lock.write_text(lock.read_text() + "# changed\n")
+    code, output = ready.set_up()
+    assert code == 0, output
+    assert "Setting up" in output
+    assert kept.exists()
+    assert "Setting up" not in ready.set_up()[1]
+
+
+@on_posix
+@pytest.mark.slow
+def test_a_venv_whose_python_is_gone_is_rebuilt(ready: Repository) -> None:
+    for python in (ready.root / ".venv" / "bin").glob("python*"):
+        python.unlink()
+        python.symlink_to("/no/longer/there")
+    code, output = ready.set_up()
+    assert code == 0, output
+    assert ready.works()
+
+
+@pytest.mark.slow
+def test_of_two_runs_at_once_one_waits(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    # The first leftovers to clear: a half-made .venv without pip and without a stamp.
+    (repository.root / ".venv" / "lib" / "left" / "over").mkdir(parents=True)
+    code = "import sys, course; course.set_up(course.COURSE)"
+    first = repository.start("-c", code)
+    early = wait_for(first, "making the environment")
+    second_code, second = repository.run("-c", code)
+    rest, _ = first.communicate(timeout=60)
+    assert (first.returncode, second_code) == (0, 0), early + rest + second
+    assert second.startswith("Another course.py is setting up")
+    assert "Setting up" not in second
+    assert repository.works()
+    assert not (repository.root / ".venv" / "lib" / "left").exists()
+
+
+def test_too_little_disk_space_stops_before_anything_is_installed(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    code, output = repository.run(
+        "-c", "import course; course.DISK_NEEDED_GB = 10**9; course.main(['lab'])"
+    )
+    assert code == 1
+    assert "not enough disk space: make 1000000000 GB" in only_line(output)
+    assert {path.name for path in (repository.root / ".venv").iterdir()} == {"install.log", "lock"}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_fills_up_on_the_way_is_recognised(number: int) -> None:
+    error = OSError(number, os.strerror(number))
+    output = f"Collecting torch\nERROR: Could not install packages due to an OSError: {error}\n"
+    assert "not enough disk space" in course.explain_failure(output)
+
+
+def test_a_python_without_ensurepip_is_told_the_package() -> None:
+    message = course.explain_failure("/usr/bin/python3: No module named ensurepip\n")
+    assert f"apt install python3.{sys.version_info[1]}-venv" in message
+
+
+def test_a_file_in_the_place_of_venv_gets_one_line(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    (repository.root / ".venv").touch()
+    code, output = repository.run("course.py", "lab")
+    assert code == 1
+    assert str(repository.root / ".venv") in only_line(output)
+
+
+# --- lab and test -------------------------------------------------------------------------------
+
+
+def test_a_taken_port_gets_one_line_before_the_set_up(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, output = repository.run("course.py", "lab", "--port", str(taken.getsockname()[1]))
+    assert code == 1
+    assert "choose one with --port" in only_line(output)
+    assert not (repository.root / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, False),
+        ({"DISPLAY": ":0"}, True),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, True),
+        ({"DISPLAY": "localhost:10", "SSH_CONNECTION": "198.51.100.1 1 198.51.100.2 22"}, False),
+    ],
+)
+def test_a_browser_opens_only_on_a_display(
+    variables: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert course.has_display() == expected
+
+
+@pytest.mark.slow
+def test_every_check_runs_and_the_last_line_counts_them(ready: Repository) -> None:
+    checks = {
+        "bad": ["-c", "raise SystemExit(3)"],
+        "good": ["-c", "import jupyterlab; print('ran to the end')"],
+        "solutions run": ["-c", "import os; os.environ['LESSONS_STRICT']; print('strict')"],
+    }
+    code = f"import sys, course; course.steps = lambda *_: {checks}; course.set_up = lambda _: None"
+    code += "; sys.exit(course.main(['test']))"
+    code, output = ready.run("-c", code)
+    assert code == 1
+    assert "ran to the end" in output
+    assert "strict" in output
+    assert re.search(r"^FAILED +[\d.]+ s +bad$", output, re.MULTILINE)
+    assert output.splitlines()[-1] == "2 passed, 1 failed"
+
+
+def test_the_quick_run_leaves_out_notebooks_and_slow_tests() -> None:
+    quick, full = course.steps(True, False), course.steps(False, True)
+    assert "not slow" in str(quick)
+    assert "nbval" not in str(quick)
+    assert "browser" in str(full)
+    assert [words[-1] for words in full.values() if "--nbval-lax" in words] == [
+        "notebooks",
+        "solutions",
+    ]

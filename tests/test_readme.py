@@ -1,0 +1,76 @@
+"""The README and its companions say what is true: links, lessons, minutes, commands, code."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def title_and_minutes(lesson: str) -> tuple[str, str]:
+    """What the first cells of a notebook say of it."""
+    cells = json.loads(text_of(f"notebooks/{lesson}.ipynb"))["cells"]
+    opening = "\n".join("".join(cell["source"]) for cell in cells[:3])
+    title = re.search(r"^# (.+)", opening, re.MULTILINE)
+    minutes = re.search(r"\*\*Time:?\*\*:?\s*(?:about )?(\d+) minutes", opening)
+    assert title, f"{lesson} has no title"
+    assert minutes, f"{lesson} does not say how long it takes"
+    return title[1], minutes[1]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_local_links_lead_somewhere(document: str):
+    text = text_of(document)
+    links = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    for link in links:
+        if not link.startswith("http"):
+            assert (ROOT / link).exists(), f"{document} links to {link}"
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_lesson_is_in_the_table_with_its_minutes(lesson: str):
+    rows = [line for line in text_of("README.md").splitlines() if f"notebooks/{lesson}" in line]
+    assert len(rows) == 1
+    title, minutes = title_and_minutes(lesson)
+    assert rows[0].endswith(f"| {minutes} |")
+    assert f"data/thumbnails/{lesson}.png" in rows[0]
+    assert title.split(":")[0] in rows[0]
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_links_between_lessons_lead_to_lessons(lesson: str):
+    cells = json.loads(text_of(f"notebooks/{lesson}.ipynb"))["cells"]
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    for link in re.findall(r"\]\(([\w./]+\.ipynb)\)", text):
+        name = Path(link).stem
+        # A lesson may announce the one after it before that is written, and no other.
+        following = f"{int(lesson[:2]) + 1:02d}_"
+        assert name in LESSONS or (lesson == LESSONS[-1] and name.startswith(following))
+
+
+@pytest.mark.slow
+def test_the_librarys_example_runs_and_denoises():
+    code = re.search(r"```python\n(import torch.+?)```", text_of("README.md"), re.DOTALL)
+    assert code
+    done = subprocess.run(
+        [sys.executable, "-c", code[1]], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    noisy, estimate = (float(value) for value in re.findall(r"tensor\(\[([\d.]+)\]", done.stdout))
+    assert estimate > noisy + 5
+
+
+@pytest.mark.parametrize("command", ["doctor", "denoise", "data list", "evaluate"])
+def test_commands_of_the_readme_exist(command: str):
+    assert f"lessons {command}" in text_of("README.md")
+    call = [sys.executable, "-m", "lessons_lib", *command.split(), "--help"]
+    assert subprocess.run(call, capture_output=True, cwd=ROOT).returncode == 0

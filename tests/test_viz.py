@@ -1,0 +1,115 @@
+"""Figures: what they show is what they say; sliders: a moved handle changes the picture."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lessons_lib import data
+from lessons_lib.metrics import psnr
+from lessons_lib.ops.dictionary import dct_dictionary
+from lessons_lib.solvers import fista, ista
+from lessons_lib.viz.figures import COLOURS, show_dictionary, show_histories, show_images
+from lessons_lib.viz.widgets import explore, to_png
+
+
+@pytest.fixture
+def photo() -> torch.Tensor:
+    return data.sample("camera", size=64)
+
+
+def test_panels_share_crop_and_grey_range_and_state_the_whole_images_psnr(photo):
+    noisy = photo + 0.1 * torch.randn(photo.shape, generator=torch.Generator().manual_seed(0))
+    figure = show_images(
+        {"clean": photo, "noisy": noisy}, clean=photo, crop=(10, 20, 30, 40), residual=True
+    )
+    titles = [axes.get_title() for axes in figure.axes]
+    decibels = float(psnr(noisy.clamp(0, 1), photo))
+    assert titles == ["clean", f"noisy, {decibels:.2f} dB", "", "4 × (noisy − clean)"]
+    shown = [axes.images[0] for axes in figure.axes if axes.images]
+    assert [image.get_clim() for image in shown] == [(0, 1)] * 3
+    assert [image.get_array().shape for image in shown] == [(30, 40)] * 3
+    cut = photo[0, 0, 10:40, 20:60].numpy()
+    assert np.allclose(shown[0].get_array(), cut)
+
+
+def test_colour_photographs_keep_their_colours():
+    colour = data.sample("astronaut", gray=False, size=32)
+    shown = show_images({"photo": colour}).axes[0].images[0].get_array()
+    assert np.allclose(shown, colour[0].permute(1, 2, 0))
+
+
+def test_many_images_wrap_into_rows(photo):
+    figure = show_images({str(index): photo for index in range(6)}, columns=3)
+    assert len(figure.axes) == 6
+    assert figure.get_figheight() == pytest.approx(2 * (3 + 0.3))
+
+
+def test_unshowable_images_are_refused(photo):
+    with pytest.raises(ValueError, match="no images"):
+        show_images({})
+    with pytest.raises(ValueError, match="needs the clean image"):
+        show_images({"a": photo}, residual=True)
+    with pytest.raises(ValueError, match="expected one image"):
+        show_images({"a": photo[0]})
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_atom_is_drawn(channels: int):
+    dictionary = dct_dictionary(5, 25, channels)
+    sheet = show_dictionary(dictionary, 5, channels=channels, columns=5).axes[0].images[0]
+    pixels = np.asarray(sheet.get_array())
+    assert pixels.shape[:2] == (channels * 5 * 6 + 1, 5 * 6 + 1)
+    atom = pixels[1:6, 7:12]  # second of the first row
+    expected = dictionary[:, 1].reshape(channels, 5, 5).permute(1, 2, 0)
+    expected = (0.5 + 0.5 * expected / expected.abs().max()).squeeze()
+    assert np.allclose(atom, expected, atol=1e-6)
+    with pytest.raises(ValueError, match="are no"):
+        show_dictionary(dictionary, 4, channels=channels)
+
+
+def test_convergence_is_drawn_against_iterations_or_seconds():
+    dictionary = dct_dictionary(4, 36)
+    patches = torch.randn(16, 20, generator=torch.Generator().manual_seed(0))
+    histories = {
+        "ISTA": ista(patches, dictionary, 0.2, max_iterations=30)[1],
+        "FISTA": fista(patches, dictionary, 0.2, max_iterations=30)[1],
+    }
+    left, right = show_histories(histories, best=1.0).axes
+    assert [line.get_label() for line in left.lines] == ["ISTA", "FISTA"]
+    assert left.lines[0].get_ydata()[0] == pytest.approx(histories["ISTA"].objective[0] - 1)
+    assert list(right.lines[1].get_ydata()) == histories["FISTA"].residual
+    assert [line.get_color() for line in left.lines] == COLOURS[:2]
+    seconds = show_histories(histories, against="seconds").axes[0].lines[0].get_xdata()
+    assert list(seconds) == histories["ISTA"].seconds
+    with pytest.raises(ValueError, match="against"):
+        show_histories(histories, against="hours")
+
+
+def draw(level: float, size: int) -> Figure:
+    return show_images({"flat": torch.full((1, 1, size, size), level)}, width=1)
+
+
+def test_moving_a_slider_redraws_the_picture(monkeypatch):
+    monkeypatch.delenv("LESSONS_WIDGETS", raising=False)
+    box = explore(draw, level=[0.0, 1.0], size=[8])
+    assert box is not None
+    *sliders, picture = box.children
+    assert [slider.description for slider in sliders] == ["level", "size"]
+    before = np.asarray(Image.open(io.BytesIO(picture.value)).convert("L"))
+    sliders[0].value = 1.0
+    after = np.asarray(Image.open(io.BytesIO(picture.value)).convert("L"))
+    middle = (before.shape[0] * 2 // 3, before.shape[1] // 2)
+    assert before[middle] == 0
+    assert after[middle] == 255
+    assert picture.value == to_png(draw(1.0, 8))
+
+
+def test_sliders_can_be_left_out_and_need_values(monkeypatch):
+    with pytest.raises(ValueError, match="no values"):
+        explore(draw, level=[])
+    monkeypatch.setenv("LESSONS_WIDGETS", "0")
+    assert explore(draw, level=[0.0], size=[8]) is None

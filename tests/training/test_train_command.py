@@ -1,0 +1,68 @@
+"""``lessons train`` as a user runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = """
+model = "sc"
+sigma_255 = 25
+dataset = "samples"
+crop = 16
+batch = 2
+steps = 3
+dictionary_patches = 500
+options = {patch = 4, atoms = 8, steps = 2}
+"""
+
+
+def lessons(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lessons_lib", "train", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_one_run_and_the_queue(tmp_path):
+    (tmp_path / "runs").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / "runs" / f"{name}.toml").write_text(TINY)
+    done = lessons("runs/one.toml", "--minutes", 2, "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("one: finished, 3 of 3 steps")
+    assert (tmp_path / "runs" / "one" / "log.csv").is_file()
+    done = lessons("--queue", "--minutes", 2, "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(",")[0] for line in done.stdout.splitlines()] == [
+        "one: finished",
+        "two: finished",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "give either"),
+        (["a.toml", "--queue"], "give either"),
+        (["a.toml", "--device", "tpu"], "auto, cpu, cuda"),
+        (["a.toml"], "cannot be read"),
+        (["bad.toml"], "did you mean 'steps'"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, arguments, says):
+    (tmp_path / "bad.toml").write_text("step = 3")
+    done = lessons(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
