@@ -30,36 +30,34 @@ BROWSER_PATHS = [
 QUIET = ["--disable-quic", "--disable-background-networking", "--disable-component-update"]
 QUIET += ["--disable-sync", "--no-first-run"]
 
-# JavaScript about the document that is open in JupyterLab: whether its kernel waits for work, and
-# what the document holds at this moment.
-KERNEL_WAITS = """() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel
-    ?.status === 'idle'"""
-# Menus act on the current document, and a document becomes that when it gets the focus.
-FOCUS = """() => {
-    const shell = window.jupyterapp?.shell;
-    const panel = [...(shell?.widgets('main') ?? [])].find(widget => widget.sessionContext);
-    if (panel && shell.currentWidget !== panel) shell.activateById(panel.id);
-    return panel && shell.currentWidget === panel;
-}"""
-NOTEBOOK = """() => {
-    const panel = window.jupyterapp.shell.currentWidget;
+# JavaScript about the lesson that is open in JupyterLab. It is looked up among all that is open, for
+# while JupyterLab lays out its panels it may at any time hand the focus to its file browser.
+LESSON = "[...window.jupyterapp.shell.widgets('main')].find(widget => widget.sessionContext)"
+KERNEL_WAITS = f"() => ({LESSON})?.sessionContext.session?.kernel?.status === 'idle'"
+# Menus act on the document that has the focus.
+FOCUS = f"() => window.jupyterapp.shell.activateById(({LESSON}).id)"
+NOTEBOOK = f"""() => {{
+    const panel = {LESSON};
     const cells = panel.content.model.toJSON().cells;
     const code = cells.filter(cell => cell.cell_type === 'code' && cell.source.length);
     const outputs = code.flatMap(cell => cell.outputs);
     const view = 'application/vnd.jupyter.widget-view+json';
-    return {
+    return {{
         path: panel.context.path,
         code: code.length,
         done: code.filter(cell => cell.execution_count !== null).length,
+        outputs: outputs.length,
         errors: outputs.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue),
         widget: cells.findIndex(cell => cell.outputs?.some(o => o.data && view in o.data)),
-    };
-}"""
+    }};
+}}"""
+CLEARED = f"() => ({NOTEBOOK})().outputs === 0"
+BEGUN = f"() => ({NOTEBOOK})().done > 0"
 FINISHED = f"""() => {{
     const notebook = ({NOTEBOOK})();
     return notebook.errors.length || (notebook.done === notebook.code && ({KERNEL_WAITS})());
 }}"""
-SCROLL = "index => window.jupyterapp.shell.currentWidget.content.scrollToItem(index)"
+SCROLL = f"index => ({LESSON}).content.scrollToItem(index)"
 PIXELS = """image => {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
@@ -87,7 +85,12 @@ def address(tmp_path: Path) -> Iterator[str]:
     server = subprocess.Popen(
         command,
         cwd=course.ROOT,
-        env={**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path)},
+        # As on a first visit, with nothing restored from an earlier one.
+        env={
+            **os.environ,
+            "JUPYTER_CONFIG_DIR": str(tmp_path),
+            "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+        },
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
@@ -122,16 +125,37 @@ def status(address: str) -> int:
 
 
 def refuse_to_save(route: Route) -> None:
-    """Let the page read everything but change no file of the repository."""
-    if route.request.method in ("GET", "HEAD"):
-        route.continue_()
-    else:
+    """Let the page do everything but save a notebook.
+
+    The checkpoint that JupyterLab makes of a file when it first opens it is not refused: without it
+    the file would not open, and git ignores it.
+    """
+    if route.request.method == "PUT":
         route.abort()
+    else:
+        route.continue_()
 
 
-def choose(page: Page, menu: str, entry: str) -> None:
-    page.get_by_role("menuitem", name=menu, exact=True).click()
-    page.get_by_role("menuitem", name=entry, exact=True).click()
+def choose(page: Page, menu: str, entry: str, effect: str) -> None:
+    """Choose a menu's entry for the lesson, again if something took the focus meanwhile.
+
+    Args:
+        page: shows JupyterLab.
+        menu: as written in the menu bar.
+        entry: as written in the menu.
+        effect: JavaScript function that is true once the entry has done its work.
+    """
+    for attempt in range(5):
+        try:
+            page.evaluate(FOCUS)
+            page.get_by_role("menuitem", name=menu, exact=True).click(timeout=20_000)
+            page.get_by_role("menuitem", name=entry, exact=True).click(timeout=20_000)
+            page.wait_for_function(effect, timeout=20_000)
+            return
+        except TimeoutError:
+            page.keyboard.press("Escape")
+            if attempt == 4:
+                raise
 
 
 def poll(question: Callable[[], Any], seconds: float = 20) -> Any:
@@ -142,20 +166,6 @@ def poll(question: Callable[[], Any], seconds: float = 20) -> Any:
     return answer
 
 
-def open_with_focus(page: Page, address: str) -> None:
-    """Open the lesson as on a first visit, with nothing restored from an earlier one."""
-    for attempt in range(3):
-        page.goto(address + "&reset")
-        page.locator(".jp-CodeCell").first.wait_for(timeout=60_000)
-        try:
-            page.wait_for_function(FOCUS, timeout=20_000)
-            return
-        except TimeoutError:
-            # While it lays out its panels, JupyterLab may hand the focus to the file browser.
-            if attempt == 2:
-                raise
-
-
 def test_lesson_00_runs_and_its_slider_moves_the_picture(page: Page, address: str) -> None:
     parts = urlsplit(address)
     assert parts.hostname == "127.0.0.1"
@@ -164,13 +174,14 @@ def test_lesson_00_runs_and_its_slider_moves_the_picture(page: Page, address: st
     lesson = course.ROOT / parts.path.removeprefix("/lab/tree/")
     before = lesson.read_bytes()
     page.route("**/api/contents/**", refuse_to_save)
-    page.route("**/lab/api/workspaces/**", refuse_to_save)
 
-    open_with_focus(page, address)
-    page.wait_for_function(KERNEL_WAITS, timeout=60_000)
-    choose(page, "Edit", "Clear Outputs of All Cells")
-    choose(page, "Run", "Run All Cells")
-    page.wait_for_function(FINISHED, timeout=180_000)
+    page.goto(address, timeout=120_000)
+    page.locator(".jp-CodeCell").first.wait_for(timeout=120_000)
+    page.wait_for_function(KERNEL_WAITS, timeout=120_000)
+    choose(page, "Edit", "Clear Outputs of All Cells", CLEARED)
+    choose(page, "Run", "Run All Cells", BEGUN)
+    page.wait_for_function(FINISHED, timeout=240_000)
+    page.evaluate(FOCUS)
     notebook = page.evaluate(NOTEBOOK)
     assert course.ROOT / notebook["path"] == lesson
     assert notebook["errors"] == []
