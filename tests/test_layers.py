@@ -62,6 +62,7 @@ def _same_level(there: str, here: str) -> bool:
         "solvers",
         "images",
         "data",
+        "checkpoints",
         "evaluation",
         "training",
     ]

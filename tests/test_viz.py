@@ -12,7 +12,13 @@ from lessons_lib import data
 from lessons_lib.metrics import psnr
 from lessons_lib.ops.dictionary import dct_dictionary
 from lessons_lib.solvers import fista, ista
-from lessons_lib.viz.figures import COLOURS, show_dictionary, show_histories, show_images
+from lessons_lib.viz.figures import (
+    COLOURS,
+    show_dictionary,
+    show_histories,
+    show_images,
+    show_similar,
+)
 from lessons_lib.viz.widgets import explore, to_png
 
 
@@ -69,6 +75,25 @@ def test_every_atom_is_drawn(channels: int):
     assert np.allclose(atom, expected, atol=1e-6)
     with pytest.raises(ValueError, match="are no"):
         show_dictionary(dictionary, 4, channels=channels)
+
+
+def test_weights_lie_on_the_centres_of_their_patches(photo):
+    weights = torch.zeros(60, 60)  # patches of 5 x 5 pixels in a picture of 64 x 64
+    weights[30, 20], weights[10, 40] = 1.0, 0.5
+    axes = show_similar(photo, {"weights": weights}, (30, 20), 5).axes[0]
+    picture, heat = axes.images
+    assert picture.get_array().shape == (64, 64)
+    # Its own weight does not set the scale, and the centre of patch (10, 40) is pixel (12, 42).
+    assert heat.get_clim() == (0, 0.5)
+    left, right, bottom, top = heat.get_extent()
+    assert (left + 40.5 * (right - left) / 60, top + 10.5 * (bottom - top) / 60) == (42, 12)
+    assert heat.get_array()[10, 40] == 0.5
+    frame = axes.patches[0]
+    assert (*frame.get_xy(), frame.get_width()) == (19.5, 29.5, 5)
+    with pytest.raises(ValueError, match="do not fit"):
+        show_similar(photo, {"weights": weights}, (30, 20), 9)
+    with pytest.raises(ValueError, match="no weights"):
+        show_similar(photo, {}, (30, 20), 5)
 
 
 def test_convergence_is_drawn_against_iterations_or_seconds():

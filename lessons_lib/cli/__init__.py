@@ -12,10 +12,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from lessons_lib import __version__
-from lessons_lib.cli import data
+from lessons_lib.cli import data, models
 from lessons_lib.cli.denoise import denoise
 from lessons_lib.cli.doctor import doctor
 from lessons_lib.cli.evaluate import evaluate
+from lessons_lib.cli.report import explain_gap, report
 from lessons_lib.cli.train import train
 
 app = typer.Typer(
@@ -29,7 +30,10 @@ app = typer.Typer(
 app.command()(doctor)
 app.command()(denoise)
 app.command()(evaluate)
+app.command("explain-gap")(explain_gap)
+app.command()(report)
 app.command()(train)
+app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 
 
@@ -80,13 +84,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _is_bad_input(error: ValueError) -> bool:
     # The library is loaded by now, or the error could not come from it.
+    from lessons_lib.checkpoints import CheckpointError
     from lessons_lib.data import DataError
     from lessons_lib.evaluation.benchmark import MethodError
     from lessons_lib.evaluation.leaks import LeakError
+    from lessons_lib.evaluation.report import ReportError
     from lessons_lib.images import ImageError
     from lessons_lib.training.config import ConfigError
 
-    return isinstance(error, DataError | MethodError | ImageError | LeakError | ConfigError)
+    refused = DataError | MethodError | ImageError | LeakError | ConfigError
+    return isinstance(error, refused | CheckpointError | ReportError)
 
 
 def _refuse(message: str) -> int:

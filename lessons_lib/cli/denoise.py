@@ -11,16 +11,40 @@ import typer
 from lessons_lib.cli.progress import progress_bar
 
 METHODS_HELP = "One of noisy, dct, dictionary, nlm, bm3d."
+DEFAULT_METHOD = "dictionary"
 
 Sigma = Annotated[
     float, typer.Option(help="Standard deviation of the noise, on the scale where white is 255.")
 ]
+
+MethodName = Annotated[str | None, typer.Option(help=METHODS_HELP, show_default=DEFAULT_METHOD)]
+ModelName = Annotated[
+    str | None, typer.Option(help="Trained weights instead, see 'lessons models'.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda: where trained weights work.")]
 
 
 def check_sigma(sigma: float) -> None:
     """Refuse what is no noise level."""
     if not (sigma > 0 and math.isfinite(sigma)):
         raise typer.BadParameter(f"must be a positive number, not {sigma:g}", param_hint="--sigma")
+
+
+def check_device(device: str) -> None:
+    """Refuse what is no device."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise typer.BadParameter("is one of auto, cpu, cuda", param_hint="--device")
+
+
+def choose(method: str | None, model: str | None) -> str:
+    """Name of the classical method or the trained weights that were asked for."""
+    if model is None:
+        return method or DEFAULT_METHOD
+    if method is not None:
+        raise typer.BadParameter("give either a method or a model", param_hint="--model")
+    from lessons_lib.checkpoints import load_card
+
+    return load_card(model).name
 
 
 def denoise(
@@ -31,14 +55,19 @@ def denoise(
         Path, typer.Argument(metavar="OUT", help="Restored file; its suffix chooses the format.")
     ],
     sigma: Sigma,
-    method: Annotated[str, typer.Option(help=METHODS_HELP)] = "dictionary",
+    method: MethodName = None,
+    model: ModelName = None,
+    device: Device = "auto",
 ) -> None:
     """Remove white Gaussian noise from a photograph. Transparency and bit depth are kept."""
     check_sigma(sigma)
+    check_device(device)
+    name = choose(method, model)
     from lessons_lib.evaluation.benchmark import find_method, restore
+    from lessons_lib.evaluation.processes import together
     from lessons_lib.images import ImageError, check_writable, read_image, write_image
 
-    find_method(method)
+    find_method(name)
     check_writable(output)
     photo = read_image(image)
     check_writable(output, photo)
@@ -46,14 +75,14 @@ def denoise(
     if output.exists() and image.samefile(output):
         raise ImageError(f"{output}: is the input itself; choose another output")
     started = time.perf_counter()
-    with progress_bar(f"{method}: {image.name}") as show:
-        estimate = restore(method, photo.pixels, sigma / 255, show)
+    with together(device) as place, progress_bar(f"{name}: {image.name}") as show:
+        estimate = restore(name, photo.pixels, sigma / 255, show, place.device)
     seconds = time.perf_counter() - started
     write_image(output, dataclasses.replace(photo, pixels=estimate))
     height, width = estimate.shape[-2:]
     kind = {1: "gray", 3: "RGB"}[estimate.shape[1]]
     typer.echo(
-        f"{output}: {width} x {height} {kind} denoised with {method} at sigma {sigma:g} "
+        f"{output}: {width} x {height} {kind} denoised with {name} at sigma {sigma:g} "
         f"in {seconds:.1f} s",
         err=True,
     )

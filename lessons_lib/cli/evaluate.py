@@ -1,37 +1,66 @@
-"""``lessons evaluate``: score a method on a data set."""
+"""``lessons evaluate``: score a method or trained weights on a data set."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lessons_lib.cli.denoise import METHODS_HELP, Sigma, check_sigma
+from lessons_lib.cli.denoise import (
+    Device,
+    MethodName,
+    ModelName,
+    Sigma,
+    check_device,
+    check_sigma,
+    choose,
+)
 from lessons_lib.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from lessons_lib.evaluation import Score
 
+DatasetName = Annotated[str, typer.Option(help="Name, see 'lessons data list'.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")]
+
 
 def evaluate(
     sigma: Sigma,
-    method: Annotated[str, typer.Option(help=METHODS_HELP)] = "dictionary",
-    dataset: Annotated[str, typer.Option(help="Name, see 'lessons data list'.")] = "samples",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    method: MethodName = None,
+    model: ModelName = None,
+    dataset: DatasetName = "samples",
+    limit: Limit = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    store: Annotated[
+        Path | None, typer.Option(help="Keep the score in this folder, for 'lessons report'.")
+    ] = None,
+    device: Device = "auto",
 ) -> None:
-    """Score a method on a data set.
+    """Score a method or trained weights on a data set, beside what was published.
 
-    Noise is added to each image; the restored one is compared with the original.
+    Noise is added to each image; the restored one is compared with the original. Under torchrun the
+    processes share the images.
     """
     check_sigma(sigma)
+    check_device(device)
+    if store is not None and limit is not None:
+        raise typer.BadParameter("only scores of whole data sets are kept", param_hint="--store")
+    name = choose(method, model)
     import json
 
     from lessons_lib.evaluation import denoising, find_method
     from lessons_lib.evaluation import evaluate as run
+    from lessons_lib.evaluation.processes import describe_device, together
+    from lessons_lib.evaluation.scores import store as keep
 
-    find_method(method)
+    find_method(name)
     protocol = denoising(dataset, sigma)
-    with progress_bar(f"{method} on {dataset}") as show:
-        score = run(method, protocol, limit, show)
+    with together(device) as place:
+        with progress_bar(f"{name} on {dataset}", shown=place.speaks) as show:
+            score = run(name, protocol, limit, show, place.device)
+        if not place.speaks:
+            return
+        if store is not None:
+            keep(score, store, describe_device(place.device))
     if as_json:
         typer.echo(json.dumps(score.as_dict(), allow_nan=False, indent=2))
     else:
@@ -40,7 +69,7 @@ def evaluate(
 
 def _table(score: "Score") -> str:
     protocol = score.protocol
-    width = max(len("image"), *(len(row.file) for row in score.per_image))
+    width = max(len("difference"), *(len(row.file) for row in score.per_image))
     lines = [
         f"{score.method} on {protocol.dataset}, sigma {protocol.sigma_255:g}",
         f"scored on {protocol.channel}, "
@@ -53,4 +82,9 @@ def _table(score: "Score") -> str:
     rows = [(row.file, row.psnr, row.ssim, row.seconds) for row in score.per_image]
     rows.append(("mean", score.psnr, score.ssim, score.seconds_per_image))
     lines += [f"{name:{width}}  {psnr:7.2f}  {ssim:6.4f}  {s:7.2f}" for name, psnr, ssim, s in rows]
+    paper = score.as_dict()["paper"]
+    if paper is not None:
+        ssim = f"  {paper['ssim']:6.4f}" if paper["ssim"] is not None else ""
+        lines.append(f"{'published':{width}}  {paper['psnr']:7.2f}{ssim}   ({paper['source']})")
+        lines.append(f"{'difference':{width}}  {score.psnr - paper['psnr']:+7.2f}")
     return "\n".join(lines)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[float], None]]:
-    """Show a bar; the function it yields is told the share done, from 0 to 1."""
+def progress_bar(title: str, shown: bool = True) -> Iterator[Callable[[float], None]]:
+    """Show a bar, or none; the function it yields is told the share done, from 0 to 1."""
     from tqdm import tqdm
 
     # In a log file each update is another line, so there are fewer of them.
@@ -18,6 +18,7 @@ def progress_bar(title: str) -> Iterator[Callable[[float], None]]:
         delay=2,
         mininterval=interval,
         leave=False,
+        disable=not shown,
         file=sys.stderr,
         bar_format="{desc}: {percentage:3.0f}% |{bar}| {elapsed} < {remaining}",
     ) as bar:

@@ -4,14 +4,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
-from lessons_lib import data
+from lessons_lib import data, models
+from lessons_lib.checkpoints import cards, load_card, load_model
 from lessons_lib.classical import METHODS, Method
+from lessons_lib.evaluation.paper import published
 from lessons_lib.evaluation.protocols import Protocol
 
 Progress = Callable[[float], None]
@@ -36,16 +39,18 @@ class Score:
     """Scores of a method, with what is needed to measure them again.
 
     Args:
-        method: its name.
+        method: its name, or that of trained weights.
         protocol: how it was measured.
         per_image: one score for each file.
         data_sha256: hash over the files' hashes.
+        weights_sha256: hash of the weights, if there are any.
     """
 
     method: str
     protocol: Protocol
     per_image: tuple[ImageScore, ...]
     data_sha256: str
+    weights_sha256: str | None = None
 
     @property
     def psnr(self) -> float:
@@ -63,7 +68,12 @@ class Score:
         return fmean(score.seconds for score in self.per_image)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it as plain values; JSON has no infinity, so an infinite PSNR becomes None."""
+        """All of it as plain values; JSON has no infinity, so an infinite PSNR becomes None.
+
+        ``paper`` is what was published for the same method, data set and noise, and ``difference``
+        how many dB ours is better; both None where nothing was.
+        """
+        paper = published(self.method, self.protocol)
         return {
             "method": self.method,
             "dataset": self.protocol.dataset,
@@ -76,38 +86,70 @@ class Score:
                 for score in self.per_image
             ],
             "seconds_per_image": self.seconds_per_image,
+            "paper": None if paper is None else asdict(paper),
+            "difference": None if paper is None else _finite(self.psnr - paper.psnr),
             "protocol": self.protocol.as_dict(),
             "data_sha256": self.data_sha256,
+            "weights_sha256": self.weights_sha256,
         }
 
 
-def find_method(name: str) -> Method:
-    """A method by name, ready to run.
+def find_method(name: str, device: str = "cpu") -> Method:
+    """A classical method or trained weights by name, ready to run.
+
+    Args:
+        name: of `lessons_lib.classical.METHODS` or `lessons_lib.checkpoints.cards`.
+        device: where trained weights work.
 
     Raises:
         MethodError: unknown name (says the nearest), or a package is missing.
+        CheckpointError: see `load_model`.
     """
+    if name in cards():
+        return _trained(name, device)
     if name not in METHODS:
-        raise MethodError(data.unknown("method", name, METHODS))
+        raise MethodError(data.unknown("method", name, [*METHODS, *cards()]))
     missing = METHODS[name].missing()
     if missing:
         raise MethodError(f"method '{name}' needs another package: pip install {missing}")
     return METHODS[name]
 
 
-def restore(name: str, noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tensor:
+@cache
+def _trained(name: str, device: str) -> Method:
+    model = load_model(name, device)
+
+    def denoise(noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tensor:
+        channels = model.config.channels
+        if noisy.shape[1] not in (channels, 3) or channels == 3 != noisy.shape[1]:
+            raise MethodError(f"'{name}' restores colour images only")
+        # A model for gray images takes each channel for one.
+        planes = noisy.to(device).reshape(-1, channels, *noisy.shape[-2:])
+        return models.restore(model, planes, sigma, progress=progress).reshape(noisy.shape).cpu()
+
+    return Method(denoise, f"trained for sigma {load_card(name).sigma_255:g}")
+
+
+def restore(
+    name: str,
+    noisy: Tensor,
+    sigma: float,
+    progress: Progress | None = None,
+    device: str = "cpu",
+) -> Tensor:
     """Run a method on one image, with its limits checked before and its result after.
 
     Args:
-        name: of the method.
+        name: see `find_method`.
         noisy: (1, C, H, W).
         sigma: standard deviation of the noise on the [0, 1] scale.
         progress: called with the share done, from 0 to 1.
+        device: see `find_method`.
 
     Raises:
         MethodError: unknown method, image too small for it, or a result that is not finite.
     """
-    method = find_method(name)
+    method = find_method(name, device)
     height, width = noisy.shape[-2:]
     if min(height, width) < method.smallest:
         raise MethodError(
@@ -123,24 +165,36 @@ def restore(name: str, noisy: Tensor, sigma: float, progress: Progress | None = 
 
 
 def evaluate(
-    method: str, protocol: Protocol, limit: int | None = None, progress: Progress | None = None
+    method: str,
+    protocol: Protocol,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    device: str = "cpu",
 ) -> Score:
     """Score a method by a protocol.
 
+    The processes of one torch.distributed group share the images, and each returns all scores.
+
     Args:
-        method: a name of `lessons_lib.classical.METHODS`.
+        method: see `find_method`.
         protocol: how to measure.
         limit: only the first so many images of the data set.
         progress: called with the share done, from 0 to 1.
+        device: see `find_method`.
 
     Raises:
         MethodError: see `restore`.
         DataError: see `lessons_lib.data.load`.
     """
-    find_method(method)
+    find_method(method, device)
     dataset = data.load(protocol.dataset, limit)
-    scores = []
+    rank, processes = 0, 1
+    if distributed.is_initialized():
+        rank, processes = distributed.get_rank(), distributed.get_world_size()
+    scores = {}
     for index, (name, image) in enumerate(dataset):
+        if index % processes != rank:
+            continue
         clean = protocol.clean(image)
         noisy = protocol.degradation(clean, key=name)
 
@@ -149,11 +203,17 @@ def evaluate(
                 progress((index + share) / len(dataset))
 
         started = time.perf_counter()
-        estimate = restore(method, noisy, protocol.degradation.sigma, report)
+        estimate = restore(method, noisy, protocol.degradation.sigma, report, device)
         seconds = time.perf_counter() - started
-        scores.append(ImageScore(name, *protocol.score(estimate, clean), seconds))
+        scores[index] = ImageScore(name, *protocol.score(estimate, clean), seconds)
         report(1.0)
-    return Score(method, protocol, tuple(scores), dataset.sha256)
+    if processes > 1:
+        shares: list[Any] = [None] * processes
+        distributed.all_gather_object(shares, scores)
+        scores = {index: score for share in shares for index, score in share.items()}
+    weights = load_card(method).sha256 if method in cards() else None
+    in_order = tuple(scores[index] for index in sorted(scores))
+    return Score(method, protocol, in_order, dataset.sha256, weights)
 
 
 def _finite(value: float) -> float | None:

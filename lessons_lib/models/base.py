@@ -52,9 +52,11 @@ class PatchModel(nn.Module):
 
     Attributes:
         config: sizes and options.
+        sigma: noise that the weights were trained for, on the [0, 1] scale; None if not known.
     """
 
     config: PatchConfig
+    sigma: float | None = None
 
     def cut(self, noisy: Tensor) -> tuple[Tensor, Tensor]:
         """Centred patches ``(B, m, N)`` of an image and their means ``(B, 1, N)``: eq. 5.

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lessons_lib.models.base import NonLocalModel, PatchModel
+from lessons_lib.models.base import NonLocalConfig, PatchModel
 from lessons_lib.ops.tiling import blend_tiles, cut_tiles, tile_corners
 
 # The paper's block: 48 patches of 9 pixels along each side, as in training. A model that codes each
@@ -20,6 +20,7 @@ MEMORY = {"cpu": 5e7, "cuda": 4e9}
 def restore(
     model: PatchModel,
     noisy: Tensor,
+    sigma: float | None = None,
     *,
     tile: int = TILE,
     overlap: int | None = None,
@@ -34,6 +35,8 @@ def restore(
     Args:
         model: for the image's channels.
         noisy: ``(B, C, H, W)``, any size, on the model's device.
+        sigma: noise of the image on the [0, 1] scale, where it is not what the model was trained
+            for. The image is then multiplied so that its noise is, and the estimate divided again.
         tile: side of the tiles.
         overlap: pixels that neighbouring tiles share at least. ``patch − 1``, where not given,
             codes nearly every patch once; the paper's finest, 44 pixels of 56, gains 0.04 dB and
@@ -45,12 +48,18 @@ def restore(
         ``(B, C, H, W)``, not clipped.
 
     Raises:
-        ValueError: if the channels differ or the overlap leaves no step.
+        ValueError: if the channels differ, the overlap leaves no step, or sigma is given and not
+            known of the model.
 
     Source: GroupSC §3.6 and Table 14.
     """
+    scale = 1.0
+    if sigma is not None:
+        if model.sigma is None:
+            raise ValueError("the noise that the model was trained for is not known: set its sigma")
+        scale = model.sigma / sigma
     size = model.config.patch
-    padded = _mirror(noisy, size - 1)
+    padded = _mirror(scale * noisy, size - 1)
     height, width = padded.shape[-2:]
     if memory is None:
         memory = MEMORY.get(noisy.device.type, MEMORY["cuda"])
@@ -66,7 +75,7 @@ def restore(
         if progress is not None:
             progress(len(restored) / len(tiles))
     weights = [model.estimate_counts(shape).to(noisy)] * len(tiles)
-    whole = blend_tiles(restored, corners, (height, width), weights)
+    whole = blend_tiles(restored, corners, (height, width), weights) / scale
     return whole[..., size - 1 : height - size + 1, size - 1 : width - size + 1]
 
 
@@ -81,6 +90,6 @@ def _bytes(model: PatchModel, shape: tuple[int, int]) -> int:
     size = model.config.patch
     patches = (shape[0] - size + 1) * (shape[1] - size + 1)
     numbers = patches * (model.config.atoms + 2 * model.config.entries)
-    if isinstance(model, NonLocalModel):
+    if isinstance(model.config, NonLocalConfig):
         numbers += patches**2
     return 5 * 4 * numbers

@@ -150,6 +150,7 @@ def learn_dictionary(
     # SPAMS walks through the patches in the order given; a random order makes each batch varied.
     samples = samples[:, order]
     if spams is not None:
+        threads = torch.get_num_threads()
         learned = spams.trainDL(
             np.asfortranarray(samples),
             D=np.asfortranarray(start),
@@ -160,6 +161,8 @@ def learn_dictionary(
             numThreads=1,
             verbose=False,
         )
+        # SPAMS and PyTorch share one OpenMP, which would keep to one thread from now on.
+        torch.set_num_threads(threads)
     else:
         learned = _learn_with_scikit_learn(samples, start, lam, iterations, seed)
     return normalize_atoms(torch.from_numpy(np.ascontiguousarray(learned))).to(patches)

@@ -165,6 +165,55 @@ def overlap_average(
     return total / overlap_add(spread, shape, size, stride)
 
 
+def group_average(
+    estimates: Tensor,
+    indices: Tensor,
+    shape: tuple[int, int],
+    size: int,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Average what groups of patches say of each pixel; a patch may be in many groups.
+
+    Args:
+        estimates: ``(B, m, n, R)``: of ``n`` patches in each of ``R`` groups.
+        indices: ``(B, n, R)``, their numbers among all patches of stride 1, as
+            `lessons_lib.ops.similarity.block_matching` gives them.
+        shape: ``(H, W)`` of the image.
+        size: side of the patches.
+        weights: ``(B, R)``, positive confidence in each group; equal where not given.
+
+    Returns:
+        ``(B, C, H, W)``.
+
+    Raises:
+        ValueError: if a pixel belongs to no patch of any group.
+
+    Source: Dabov et al., *Image denoising by sparse 3-D transform-domain collaborative filtering*,
+    2007, §III, aggregation.
+
+    >>> image = torch.rand(1, 1, 5, 4)
+    >>> everybody = torch.arange(12)[None, None]
+    >>> patches = extract_patches(image, 2)[:, :, None]
+    >>> torch.allclose(group_average(patches, everybody, (5, 4), 2), image)
+    True
+    """
+    batch, entries, members, groups = estimates.shape
+    count = (shape[0] - size + 1) * (shape[1] - size + 1)
+    if weights is None:
+        weights = estimates.new_ones(batch, groups)
+    spread = weights[:, None, None].expand(-1, 1, members, -1).flatten(2)
+    where = indices.flatten(1)[:, None]
+    total = estimates.new_zeros(batch, entries, count)
+    total.scatter_add_(
+        2, where.expand(-1, entries, -1), (estimates * weights[:, None, None]).flatten(2)
+    )
+    trust = estimates.new_zeros(batch, 1, count).scatter_add_(2, where, spread)
+    trust = overlap_add(trust.expand(-1, size**2, -1), shape, size)
+    if not (trust > 0).all():
+        raise ValueError("a pixel belongs to no patch of any group")
+    return overlap_add(total, shape, size) / trust
+
+
 def centre(patches: Tensor) -> tuple[Tensor, Tensor]:
     """Take each patch's mean away, and keep it.
 

@@ -1,11 +1,14 @@
 """How alike the patches of an image are: the plain, dense form of the similarity matrix Σ.
 
 For ``N`` patches these functions store ``N × N`` numbers, which is fine for a crop of a photograph
-and easy to read.
+and easy to read. `block_matching` alone works on whole photographs: it keeps the nearest few.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from lessons_lib.ops.patches import patch_positions
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -72,3 +75,58 @@ def window_mask(grid: tuple[int, int], window: int, device: torch.device | None 
     near_rows = (rows[:, None] - rows).abs() <= reach
     near_columns = (columns[:, None] - columns).abs() <= reach
     return near_rows & near_columns
+
+
+def block_matching(
+    image: Tensor, size: int, window: int, count: int, stride: int = 1
+) -> tuple[Tensor, Tensor]:
+    """For each reference patch, the patches of its search window that are most like it.
+
+    Args:
+        image: ``(B, C, H, W)``.
+        size: side of the patches.
+        window: side of the search window in patches, odd, see `window_mask`.
+        count: patches per group, the reference patch included.
+        stride: distance between neighbouring reference patches; their companions lie anywhere.
+
+    Returns:
+        ``(B, count, R)`` twice, for the ``R`` reference patches of ``extract_patches(image, size,
+        stride)``: the numbers of the chosen patches among all of ``extract_patches(image, size)``,
+        the reference patch first and the others from near to far; and their squared distances to
+        the reference patch. Stores ``window² · R`` distances per image.
+
+    Raises:
+        ValueError: if the window is even, or holds fewer than ``count`` patches somewhere.
+
+    Source: GroupSC §3.2, the sets S_i, by number instead of by distance; Dabov et al., *Image
+    denoising by sparse 3-D transform-domain collaborative filtering*, 2007, §III.
+
+    >>> indices, distances = block_matching(torch.rand(1, 1, 12, 9), 4, window=5, count=3)
+    >>> indices.shape, indices[0, 0, :5].tolist()
+    (torch.Size([1, 3, 54]), [0, 1, 2, 3, 4])
+    """
+    height, width = image.shape[-2:]
+    rows = patch_positions(height, size, stride).to(image.device)
+    columns = patch_positions(width, size, stride).to(image.device)
+    across = width - size + 1
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"a window centred on a patch has an odd side, not {window}")
+    reach = window // 2
+    fewest = min(reach + 1, height - size + 1) * min(reach + 1, across)
+    if not 1 <= count <= fewest:
+        raise ValueError(f"{count} patches asked for, and a window holds {fewest} in a corner")
+    padded = F.pad(image, (reach, reach, reach, reach), value=torch.inf)
+    maps = []
+    for dy in range(window):
+        for dx in range(window):
+            shifted = padded[..., dy : dy + height, dx : dx + width]
+            errors = (image - shifted).square().sum(dim=1)
+            strips = errors.unfold(1, size, 1)[:, rows].sum(dim=-1)
+            maps.append(strips.unfold(2, size, 1)[:, :, columns].sum(dim=-1).flatten(1))
+    distances = torch.stack(maps, dim=1)  # (B, window², R), infinite outside the image
+    # Where patches are equal, as in a flat picture, the reference patch must still come first.
+    distances[:, (window**2) // 2] = -1
+    nearest, shift = distances.topk(count, dim=1, largest=False)
+    down = rows.repeat_interleave(len(columns)) + shift // window - reach
+    right = columns.repeat(len(rows)) + shift % window - reach
+    return down * across + right, nearest.clamp_min(0)

@@ -1,18 +1,20 @@
 """The training loop. It stops by the clock, and goes on later as if it had not stopped."""
 
+import importlib.util
 import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from lessons_lib import metrics
+from lessons_lib.evaluation.processes import describe_device
 from lessons_lib.models import PatchModel, build
 from lessons_lib.training.config import ConfigError, Run
 from lessons_lib.training.crops import Crops
@@ -96,13 +98,18 @@ def train(
     model, optimizer = fabric.setup(forward, learner.optimizer)
     learner.average.to(fabric.device)
     looks = {which: crops.fixed(which) for which in ("training", "held out")}
+    board = _board(root / run.name, state) if fabric.is_global_zero else None
     if state is None:
         first = learner.capture()
-        state = State(0, run.steps, 0.0, 1.0, first, first, -math.inf)
+        state = State(0, run.steps, {}, 1.0, first, first, -math.inf)
         _look(fabric, learner, state, run, looks, math.nan)
+        _show(board, state)
     else:
         _resume(learner, state, run)
-    earlier = state.seconds
+    here = describe_device(str(fabric.device))
+    if fabric.world_size > 1:
+        here = f"{fabric.world_size} x {here}"
+    earlier = state.spent.get(here, 0.0)
     counts = learner.model.estimate_counts((run.crop, run.crop)).to(fabric.device)
     share = slice(fabric.global_rank, None, fabric.world_size)
     saved_at = time.monotonic()
@@ -122,9 +129,10 @@ def train(
         learner.update_average(state.step)
         state.step += 1
 
-        state.seconds = earlier + time.monotonic() - began
+        state.spent[here] = earlier + time.monotonic() - began
         if state.step % run.monitor_every == 0 or state.finished:
             _look(fabric, learner, state, run, looks, loss.item())
+            _show(board, state)
         if fabric.is_global_zero and time.monotonic() - saved_at > save_every:
             state.weights = learner.capture()
             write_state(state, root / run.name)
@@ -142,7 +150,27 @@ def train(
     state.weights = learner.capture()
     if fabric.is_global_zero:
         write_state(state, root / run.name)
+    if board is not None:
+        board.close()
     return state
+
+
+def _board(folder: Path, state: State | None) -> Any:
+    """A writer for TensorBoard, which drops what a killed sitting wrote beyond its last state."""
+    if importlib.util.find_spec("tensorboardX") is None:
+        return None
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=state.step + 1 if state else 0)
+
+
+def _show(board: Any, state: State) -> None:
+    """Write the last look for TensorBoard."""
+    if board is not None:
+        for name, value in state.log[-1].items():
+            if name != "step":
+                board.add_scalar(name, value, state.step)
+        board.flush()
 
 
 def _first_model(run: Run, root: Path, crops: Crops, state: State | None) -> PatchModel:
@@ -203,6 +231,7 @@ def _look(
         {
             "step": state.step,
             "seconds": round(state.seconds, 1),
+            "crops": state.step * run.batch,
             "learning_rate": run.rate(state.step) * state.slowdown,
             "loss": loss,
             "training_psnr": psnr,

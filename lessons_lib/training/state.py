@@ -26,7 +26,7 @@ class State:
     Attributes:
         step: steps done.
         steps: of the whole training.
-        seconds: time spent on them, over all sittings.
+        spent: seconds spent on them, over all sittings, by device.
         slowdown: what backtracking has multiplied the learning rate by.
         weights: of the model, their exponential moving average, and Adam's, see `Learner.capture`.
         snapshot: the same at the last look, to go back to.
@@ -36,12 +36,17 @@ class State:
 
     step: int
     steps: int
-    seconds: float
+    spent: dict[str, float]
     slowdown: float
     weights: dict[str, Any]
     snapshot: dict[str, Any]
     snapshot_psnr: float
     log: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, over all devices."""
+        return sum(self.spent.values())
 
     @property
     def finished(self) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from lessons_lib.metrics import psnr
@@ -172,4 +173,61 @@ def show_histories(
         axes.set(xscale="log", yscale="log", xlabel=against)
         axes.grid(alpha=0.3)
     left.legend(frameon=False)
+    return figure
+
+
+def show_similar(
+    image: Tensor,
+    weights: Mapping[str, Tensor],
+    position: tuple[int, int],
+    size: int,
+    *,
+    width: float = 9.0,
+) -> Figure:
+    """Where one patch finds its like: weights laid over the photograph, the patch framed.
+
+    Each panel is stretched to its own largest weight away from the patch itself, which the colour
+    bar states.
+
+    Args:
+        image: ``(1, C, H, W)``, C 1 or 3.
+        weights: title to ``(rows, columns)``, one non-negative weight for each patch position:
+            a row or column of a similarity matrix, or of an attention map.
+        position: ``(row, column)`` of the framed patch in that grid, its first pixel.
+        size: side of the patches. A weight is drawn at the centre of its patch.
+        width: of the figure in inches.
+
+    Raises:
+        ValueError: if there is nothing to show, or the weights do not fit the image.
+    """
+    if not weights:
+        raise ValueError("no weights to show")
+    height, breadth = image.shape[-2:]
+    grid = (height - size + 1, breadth - size + 1)
+    panel = width / len(weights)
+    figure = new_figure(width, panel * 0.85 * height / breadth + 0.3, columns=len(weights))
+    row, column = position
+    for axes, (title, values) in zip(figure.axes[: len(weights)], weights.items(), strict=True):
+        if tuple(values.shape) != grid:
+            raise ValueError(f"weights {tuple(values.shape)} do not fit {grid} patches")
+        axes.imshow(_pixels(image, None), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        heat = values.detach().cpu().clone()
+        heat[row, column] = 0
+        top = max(heat.max().item(), 1e-12)
+        heat[row, column] = top
+        drawn = axes.imshow(
+            heat.numpy(),
+            cmap="inferno",
+            vmin=0,
+            vmax=top,
+            alpha=(heat / top).sqrt().numpy(),
+            extent=(size / 2 - 1, size / 2 - 1 + grid[1], size / 2 - 1 + grid[0], size / 2 - 1),
+            interpolation="nearest",
+        )
+        axes.set(xlim=(-0.5, breadth - 0.5), ylim=(height - 0.5, -0.5))
+        corner = (column - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=COLOURS[5], linewidth=2))
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+        figure.colorbar(drawn, ax=axes, shrink=0.8)
     return figure

@@ -30,7 +30,7 @@ BROWSER_PATHS = [
 QUIET = ["--disable-quic", "--disable-background-networking", "--disable-component-update"]
 QUIET += ["--disable-sync", "--no-first-run"]
 
-# JavaScript about the lesson that is open in JupyterLab. It is looked up among all that is open, for
+# JavaScript about the lesson that is open in JupyterLab. It is looked up among all that is open:
 # while JupyterLab lays out its panels it may at any time hand the focus to its file browser.
 LESSON = "[...window.jupyterapp.shell.widgets('main')].find(widget => widget.sessionContext)"
 KERNEL_WAITS = f"() => ({LESSON})?.sessionContext.session?.kernel?.status === 'idle'"

@@ -3,6 +3,10 @@
 import pytest
 import torch
 
+from lessons_lib import data
+from lessons_lib.checkpoints import load_model
+from lessons_lib.degradations import GaussianNoise
+from lessons_lib.metrics import psnr
 from lessons_lib.models import build, restore
 
 LOCAL = {"patch": 5, "atoms": 20, "steps": 3}
@@ -58,3 +62,26 @@ def test_memory_changes_nothing_but_memory(name):
 
 def test_it_needs_no_gradients():
     assert not restore(build("sc", LOCAL), draw(1, 1, 9, 9)).requires_grad
+
+
+def test_another_noise_level_is_the_same_problem_at_another_scale():
+    model = build("groupsc", NON_LOCAL)
+    noisy = draw(1, 1, 25, 25)
+    model.sigma = 0.1
+    torch.testing.assert_close(restore(model, noisy, 0.1), restore(model, noisy), rtol=0, atol=0)
+    scaled = restore(model, noisy * 2) / 2
+    torch.testing.assert_close(restore(model, noisy, 0.05), scaled, rtol=0, atol=1e-6)
+
+
+def test_a_level_that_is_not_known_cannot_be_scaled_to():
+    with pytest.raises(ValueError, match="not known"):
+        restore(build("sc", LOCAL), draw(1, 1, 9, 9), 0.1)
+
+
+@pytest.mark.parametrize("sigma_255", [10, 50])
+def test_weights_for_one_level_serve_others(sigma_255):
+    clean = data.sample("camera", size=96)
+    noisy = GaussianNoise(sigma_255 / 255)(clean)
+    model = load_model("sc-gray-25")
+    told, untold = restore(model, noisy, sigma_255 / 255), restore(model, noisy)
+    assert psnr(told, clean) > max(psnr(untold, clean), psnr(noisy, clean)) + 1

@@ -118,3 +118,14 @@ def test_learning_survives_flat_patches(backend):
         torch.zeros(36, 600), 64, 0.1, iterations=2, initial=start, backend=backend
     )
     assert torch.isfinite(learned).all()
+
+
+@needs_spams
+def test_learning_leaves_pytorch_its_threads():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        learn_dictionary(torch.rand(16, 64), 16, 0.1, iterations=1, backend="spams")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

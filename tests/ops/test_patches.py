@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lessons_lib.ops.patches import (
     centre,
     extract_patches,
+    group_average,
     overlap_add,
     overlap_average,
     patch_counts,
@@ -110,3 +111,28 @@ def test_gradient_flows_through_averaging():
         return overlap_average(extract_patches(x, 3, 2).tanh(), (10, 11), 3, 2)
 
     assert torch.autograd.gradcheck(blur, (image,))
+
+
+def test_groups_average_like_a_loop():
+    generator = torch.Generator().manual_seed(0)
+    indices = torch.randint(12, (1, 3, 9), generator=generator)
+    indices[0, 0] = torch.tensor([0, 2, 5, 6, 8, 9, 11, 3, 3])  # every pixel of 5 x 4 in some patch
+    estimates = torch.randn(1, 8, 3, 9, generator=generator)
+    weights = 0.1 + torch.rand(1, 9, generator=generator)
+    total, trust = torch.zeros(2, 5, 4), torch.zeros(5, 4)
+    for group in range(9):
+        for member in range(3):
+            row, column = divmod(int(indices[0, member, group]), 3)
+            here = (slice(row, row + 2), slice(column, column + 2))
+            patch = estimates[0, :, member, group].view(2, 2, 2)
+            total[:, here[0], here[1]] += weights[0, group] * patch
+            trust[here] += weights[0, group]
+    found = group_average(estimates, indices, (5, 4), 2, weights)
+    assert torch.allclose(found[0], total / trust, atol=1e-5)
+    equal = group_average(estimates, indices, (5, 4), 2, torch.full((1, 9), 0.7))
+    assert torch.allclose(group_average(estimates, indices, (5, 4), 2), equal, atol=1e-5)
+
+
+def test_groups_that_miss_a_pixel_are_refused():
+    with pytest.raises(ValueError, match="no patch of any group"):
+        group_average(torch.rand(1, 4, 1, 2), torch.tensor([[[0, 1]]]), (4, 4), 2)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboardX.proto import event_pb2
 
 from lessons_lib import data
 from lessons_lib.evaluation import leaks
@@ -66,6 +68,22 @@ def test_training_denoises_better(tiny, tmp_path):
     assert gain.mean() > 5
     rows = (tmp_path / "tiny" / "log.csv").read_text().splitlines()
     assert len(rows) == 1 + len(state.log) == 1 + 10
+
+
+def test_looks_can_be_watched_in_tensorboard(tiny, tmp_path):
+    state = train(tiny, tmp_path, device="cpu")
+    seen = {}
+    for file in (tmp_path / "tiny" / "tensorboard").iterdir():
+        content = file.read_bytes()
+        while content:  # length, its checksum, an event, its checksum
+            (length,) = struct.unpack("<Q", content[:8])
+            event = event_pb2.Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]
+            seen |= {(v.tag, event.step): v.simple_value for v in event.summary.value}
+    for row in state.log:
+        for name in row.keys() - {"step"}:
+            expected = pytest.approx(row[name], rel=1e-6, nan_ok=True)
+            assert seen[name, row["step"]] == expected
 
 
 def test_sittings_add_up(tiny, tmp_path):

@@ -1,0 +1,182 @@
+"""Trained weights by name: a safetensors file and, beside it, a card that says where it is from.
+
+``data/weights/NAME.safetensors`` and ``NAME.json`` travel with the library. Nothing here unpickles
+code: a file from elsewhere can at worst be refused.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from lessons_lib.data import shipped, unknown
+from lessons_lib.models import PatchModel, build, describe
+from lessons_lib.models.published import PublishedModel, from_published
+
+
+class CheckpointError(ValueError):
+    """Weights that are unknown, damaged, or not in the layout they should be in."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where trained weights come from and what they may be used for.
+
+    Args:
+        name: of the files.
+        model: a name of `lessons_lib.models.MODELS`.
+        options: of the model's config, all of them.
+        sigma_255: noise they were trained for, white being 255.
+        parameters: how many.
+        run: the training's config, all of it.
+        steps: training steps done.
+        finished: whether these are all that the config asks for.
+        hours: of training, by device.
+        held_out_psnr: dB on held-out training crops at the end.
+        revision: of the code that trained them.
+        data: training images.
+        licence: of the weights and the code.
+        data_licence: of the training images.
+        sha256: of the safetensors file.
+    """
+
+    name: str
+    model: str
+    options: dict[str, Any]
+    sigma_255: float
+    parameters: int
+    run: dict[str, Any]
+    steps: int
+    finished: bool
+    hours: dict[str, float]
+    held_out_psnr: float
+    revision: str
+    data: str
+    licence: str
+    data_licence: str
+    sha256: str
+
+    @property
+    def sigma(self) -> float:
+        """Noise on the [0, 1] scale."""
+        return self.sigma_255 / 255
+
+
+@functools.cache
+def cards() -> dict[str, Card]:
+    """Cards of all weights that travel with the library, by name."""
+    folder = shipped("weights")
+    names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".json"))
+    found = [Card(**json.loads((folder / name).read_text(encoding="utf-8"))) for name in names]
+    return {card.name: card for card in found}
+
+
+def load_card(name: str) -> Card:
+    """Card of weights by name.
+
+    Raises:
+        CheckpointError: unknown name; says the nearest.
+    """
+    if name not in cards():
+        raise CheckpointError(unknown("model", name, cards()))
+    return cards()[name]
+
+
+def load_model(name: str, device: str | torch.device = "cpu") -> PatchModel:
+    """A trained model by name, ready to restore.
+
+    Args:
+        name: see `cards`.
+        device: where to put it.
+
+    Returns:
+        The model in evaluation mode, its weights fixed; ``sigma`` is the level it was trained for.
+
+    Raises:
+        CheckpointError: unknown name, or a file that is not what its card says.
+
+    >>> load_model("sc-gray-25").config.patch
+    9
+    """
+    card = load_card(name)
+    content = (shipped("weights") / f"{name}.safetensors").read_bytes()
+    if sha256(content).hexdigest() != card.sha256:
+        raise CheckpointError(f"the weights of {name} are not those that its card describes")
+    model = build(card.model, card.options)
+    try:
+        model.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"the weights of {name} do not fit its card: {error}") from error
+    model.sigma = card.sigma
+    return model.eval().requires_grad_(False).to(device)
+
+
+def save_model(model: PatchModel, folder: Path, **facts: Any) -> Card:
+    """Write a model's weights and card.
+
+    Args:
+        model: one of `lessons_lib.models.MODELS`.
+        folder: is made if need be.
+        facts: what `Card` needs and the model itself does not know.
+
+    Returns:
+        The card.
+    """
+    kind, options = describe(model)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    content = save(weights, metadata={"format": "pt"})
+    card = Card(
+        model=kind,
+        options=options,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        sha256=sha256(content).hexdigest(),
+        **facts,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{card.name}.safetensors").write_bytes(content)
+    text = json.dumps(asdict(card), indent=2) + "\n"
+    (folder / f"{card.name}.json").write_text(text, encoding="utf-8")
+    cards.cache_clear()
+    return card
+
+
+def import_published(path: Path) -> PublishedModel:
+    """Read a checkpoint of the authors' released SC or GroupSC.
+
+    Nothing in the file is executed: it is read by PyTorch's loader for plain tensors.
+
+    Args:
+        path: a state dict, or a training checkpoint that holds one as ``state_dict``.
+
+    Returns:
+        A model that computes what the released code computes, in evaluation mode.
+
+    Raises:
+        CheckpointError: no such file, one that holds more than plain data, or another layout; see
+            `from_published`.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except Exception as error:
+        # The loader raises many kinds of error; all mean that this is no file of plain tensors.
+        raise CheckpointError(f"{path}: is no checkpoint of plain tensors") from error
+    if isinstance(content, Mapping):
+        content = content.get("state_dict", content)
+    if not isinstance(content, Mapping) or not all(
+        isinstance(tensor, Tensor) for tensor in content.values()
+    ):
+        raise CheckpointError(f"{path}: holds no state dict")
+    try:
+        return from_published(content).eval().requires_grad_(False)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error

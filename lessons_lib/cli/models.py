@@ -1,0 +1,49 @@
+"""``lessons models``: trained weights that come with the library."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(invoke_without_command=True, help="List trained weights; make new ones.")
+
+
+@app.callback()
+def list_models(context: typer.Context) -> None:
+    """List trained weights; make new ones."""
+    if context.invoked_subcommand is not None:
+        return
+    from lessons_lib.checkpoints import cards
+
+    rows = [("name", "model", "sigma", "parameters", "steps", "hours", "trained on")]
+    for card in cards().values():
+        steps = str(card.steps) if card.finished else f"{card.steps} of {card.run['steps']}"
+        hours = f"{sum(card.hours.values()):.2f}"
+        facts = (f"{card.sigma_255:g}", f"{card.parameters:,}", steps, hours, card.data)
+        rows.append((card.name, card.model, *facts))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
+
+
+@app.command()
+def export(
+    configs: Annotated[list[Path], typer.Argument(help="TOML files of training runs.")],
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of the states, else beside the TOML files.")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Where weights and cards go.")] = Path(
+        "data/weights"
+    ),
+) -> None:
+    """Write the weights of training runs, finished or not, with a card each."""
+    from lessons_lib import training
+
+    for config in configs:
+        card = training.export(training.read_run(config), state or config.parent, folder)
+        what = "finished" if card.finished else "unfinished"
+        typer.echo(
+            f"{folder / card.name}.safetensors: {what} after {card.steps} steps, "
+            f"{card.held_out_psnr:.2f} dB on held-out crops"
+        )

@@ -1,0 +1,83 @@
+"""``lessons report`` and ``lessons explain-gap``: tables of results, and why numbers differ."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lessons_lib.cli.denoise import (
+    Device,
+    MethodName,
+    ModelName,
+    Sigma,
+    check_device,
+    check_sigma,
+    choose,
+)
+from lessons_lib.cli.evaluate import DatasetName, Limit
+from lessons_lib.cli.progress import progress_bar
+
+
+def report(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Markdown files whose tables to renew; without any, print all."),
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Folder of kept scores, else those of the library.")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of training runs, for the table of trainings.")
+    ] = None,
+) -> None:
+    """Make tables of results from kept scores."""
+    from lessons_lib.data import shipped
+    from lessons_lib.evaluation.report import ReportError, fill, tables
+
+    made = tables(scores or shipped("scores"), runs)
+    if not files:
+        typer.echo("\n\n".join(f"{name}\n\n{table}" for name, table in made.items()))
+    for file in files or ():
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ReportError(f"{file}: cannot be read: {error}") from error
+        file.write_text(fill(text, made), encoding="utf-8")
+
+
+def explain_gap(
+    sigma: Sigma,
+    method: MethodName = None,
+    model: ModelName = None,
+    dataset: DatasetName = "samples",
+    limit: Limit = None,
+    seeds: Annotated[int, typer.Option(min=0, help="Other draws of the noise to try.")] = 2,
+    device: Device = "auto",
+) -> None:
+    """Say how much of a difference each convention of scoring makes.
+
+    The same estimates are scored by our protocol and by each other one in use.
+    """
+    check_sigma(sigma)
+    check_device(device)
+    name = choose(method, model)
+    from lessons_lib.evaluation import denoising
+    from lessons_lib.evaluation.explain_gap import explain_gap as explain
+    from lessons_lib.evaluation.paper import published
+    from lessons_lib.evaluation.processes import together
+
+    protocol = denoising(dataset, sigma)
+    with together(device) as place, progress_bar(f"{name} on {dataset}") as show:
+        found = explain(name, protocol, limit, show, place.device, seeds)
+    ours = found[0]
+    width = max(len(way.name) for way in found)
+    typer.echo(f"{name} on {dataset}, sigma {sigma:g}\n")
+    typer.echo(f"{'':{width}}  PSNR/dB    SSIM  difference")
+    for way in found:
+        gap = "" if way is ours else f"  {way.psnr - ours.psnr:+.3f} dB {way.ssim - ours.ssim:+.4f}"
+        typer.echo(f"{way.name:{width}}  {way.psnr:7.3f}  {way.ssim:.4f}{gap}")
+    paper = published(name, protocol)
+    if paper is not None and limit is None:
+        ssim = "      " if paper.ssim is None else f"{paper.ssim:.4f}"
+        gap = f"{paper.psnr - ours.psnr:+.3f} dB"
+        typer.echo(f"{'published':{width}}  {paper.psnr:7.3f}  {ssim}  {gap} ({paper.source})")

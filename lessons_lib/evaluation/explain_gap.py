@@ -1,0 +1,83 @@
+"""Why two numbers for the same method differ: one estimate, scored by every convention in use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from lessons_lib import data
+from lessons_lib.evaluation.benchmark import restore
+from lessons_lib.evaluation.protocols import Protocol
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """One choice that a protocol makes, made otherwise, and the mean scores that follow."""
+
+    name: str
+    psnr: float
+    ssim: float
+
+
+def conventions(protocol: Protocol) -> dict[str, Protocol]:
+    """Protocols that score the same estimates, each differing from ours in one choice."""
+    found = {
+        "our protocol": protocol,
+        "estimates not rounded to 8 bits": replace(protocol, rounding=False),
+        "estimates neither rounded nor clipped": replace(protocol, rounding=False, clip=False),
+        "border of 8 pixels left out": replace(protocol, border=8),
+        "SSIM over uniform 8 x 8 windows": replace(protocol, ssim="uniform8"),
+        "SSIM over uniform 7 x 7 windows": replace(protocol, ssim="uniform7"),
+    }
+    if protocol.channel == "rgb":
+        found["scored on luma only"] = replace(protocol, channel="y")
+    return found
+
+
+def explain_gap(
+    method: str,
+    protocol: Protocol,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    device: str = "cpu",
+    seeds: int = 2,
+) -> list[Convention]:
+    """Score a method's estimates by our protocol and by each other convention.
+
+    Args:
+        method: see `find_method`.
+        protocol: ours.
+        limit: only the first so many images of the data set.
+        progress: called with the share done, from 0 to 1.
+        device: see `find_method`.
+        seeds: how many other draws of the noise to try; each costs a run over the images.
+
+    Returns:
+        Our protocol first, then one for each other choice.
+
+    Raises:
+        MethodError: see `lessons_lib.evaluation.benchmark.restore`.
+        DataError: see `lessons_lib.data.load`.
+
+    Source: the conventions are those that published tables of denoising are known to have used.
+    """
+    dataset = data.load(protocol.dataset, limit)
+    draws = [protocol.degradation.seed + shift for shift in range(seeds + 1)]
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for draw, seed in enumerate(draws):
+        degradation = replace(protocol.degradation, seed=seed)
+        ways = conventions(protocol) if draw == 0 else {f"noise drawn with seed {seed}": protocol}
+        for index, (name, image) in enumerate(dataset):
+            clean = protocol.clean(image)
+            estimate = restore(
+                method, degradation(clean, key=name), degradation.sigma, device=device
+            )
+            for label, way in ways.items():
+                scores.setdefault(label, []).append(way.score(estimate, clean))
+            if progress is not None:
+                progress((draw + (index + 1) / len(dataset)) / len(draws))
+    return [
+        Convention(label, fmean(psnr for psnr, _ in pairs), fmean(ssim for _, ssim in pairs))
+        for label, pairs in scores.items()
+    ]

@@ -1,0 +1,62 @@
+"""What was published, and which row of it is to be compared with which score."""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+
+from lessons_lib.checkpoints import cards
+from lessons_lib.data import shipped
+from lessons_lib.evaluation.protocols import Protocol
+
+# Our names of classical methods and of models, and the papers'.
+NAMES = {"bm3d": "BM3D", "sc": "SC", "groupsc": "GroupSC", "csr": "CSR"}
+# Where papers print different numbers for the same thing, the paper that proposes it is believed.
+FIRST_SOURCE = "GroupSC-T"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One row of a published table; ``psnr`` in dB, ``ssim`` None where none was printed."""
+
+    method: str
+    psnr: float
+    ssim: float | None
+    source: str
+
+
+@cache
+def rows() -> list[dict[str, str]]:
+    """All rows of ``paper_results.csv``, by its column names."""
+    with shipped("paper_results.csv").open(encoding="utf-8") as table:
+        return list(csv.DictReader(table))
+
+
+def published(method: str, protocol: Protocol) -> Published | None:
+    """The published row for a method under a protocol's task, data set and noise.
+
+    Args:
+        method: a classical method's name, or that of trained weights.
+        protocol: of denoising.
+
+    Returns:
+        The proposing paper's row, with the SSIM of any source that prints the same PSNR; None if
+        nothing was published.
+    """
+    kind = cards()[method].model if method in cards() else method
+    if kind not in NAMES or protocol.task != "denoise":
+        return None
+    colour = protocol.channel == "rgb"
+    name = f"C{NAMES[kind]}" if colour and kind == "bm3d" else NAMES[kind]
+    wanted = {
+        "task": "color denoising" if colour else "gray denoising",
+        "dataset": protocol.dataset,
+        "setting": f"sigma={protocol.sigma_255:g}",
+        "method": name,
+    }
+    found = [row for row in rows() if row["psnr"] and wanted.items() <= row.items()]
+    found.sort(key=lambda row: not row["source"].startswith(FIRST_SOURCE))
+    if not found:
+        return None
+    best = found[0]
+    ssim = next((row["ssim"] for row in found if row["ssim"] and row["psnr"] == best["psnr"]), None)
+    return Published(name, float(best["psnr"]), float(ssim) if ssim else None, best["source"])

@@ -1,0 +1,148 @@
+"""Tables in Markdown, made from kept scores and training logs. Nobody types their numbers."""
+
+import csv
+import re
+from collections.abc import Callable
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from lessons_lib.checkpoints import cards
+from lessons_lib.evaluation.paper import published
+from lessons_lib.evaluation.protocols import denoising
+from lessons_lib.evaluation.scores import StoredScore, stored
+
+# Rows, in the order in which the course meets them.
+LABELS = {
+    "noisy": "noisy image",
+    "dct": "DCT thresholding (lesson 01)",
+    "dictionary": "learned dictionary (lesson 03)",
+    "nlm": "non-local means (lesson 06)",
+    "bm3d": "BM3D",
+    "lista": "LISTA (lesson 04)",
+    "sc": "SC (lesson 05)",
+    "csr": "CSR (lesson 09)",
+    "groupsc": "GroupSC (lesson 08)",
+}
+HOURS = (0.1, 0.25, 0.5, 1, 2, 4, 8)
+BLOCK = re.compile(r"(<!-- results: (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+
+Cell = Callable[[StoredScore], str]
+
+
+class ReportError(ValueError):
+    """A table that is unknown, or scores that do not belong to the weights."""
+
+
+def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
+    """All tables by name, as `fill` finds them in a text.
+
+    Args:
+        scores: folder of kept scores.
+        runs: folder of training runs with their logs; without it, no table ``training``.
+
+    Raises:
+        ReportError: if there is no such folder, or a score was measured with other weights than
+            those that bear the name now.
+    """
+    if not scores.is_dir():
+        raise ReportError(f"{scores} is no folder of scores")
+    kept = list(stored(scores))
+    stale = [f"{s.method} on {s.dataset} at {s.sigma:g}" for s in kept if s.stale]
+    if stale:
+        raise ReportError(f"measured with other weights, measure again: {', '.join(stale)}")
+    made = {}
+    for dataset in dict.fromkeys(score.dataset for score in kept):
+        some = [score for score in kept if score.dataset == dataset]
+        made[f"PSNR on {dataset}"] = _by_sigma(some, _psnr)
+        made[f"SSIM on {dataset}"] = _by_sigma(some, lambda score: f"{score.ssim:.4f}")
+        made[f"seconds on {dataset}"] = _by_sigma(some, _seconds)
+    if runs is not None:
+        made["training"] = _training(runs)
+    return made
+
+
+def fill(text: str, made: dict[str, str]) -> str:
+    """Put tables where a text has a place for them.
+
+    A place is ``<!-- results: NAME -->`` on a line, and ``<!-- end of results -->`` on a later one;
+    what is between them is replaced.
+
+    Raises:
+        ReportError: if the text asks for a table that does not exist, or for none.
+    """
+    names = [match[2] for match in BLOCK.finditer(text)]
+    unknown = [name for name in names if name not in made]
+    if unknown:
+        raise ReportError(f"no table '{unknown[0]}'; there are {', '.join(made)}")
+    if not names:
+        raise ReportError("no place for a table: no '<!-- results: NAME -->'")
+    return BLOCK.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n\n{match[3]}", text)
+
+
+def _by_sigma(scores: list[StoredScore], cell: Cell) -> str:
+    """One row for each method or kind of model, one column for each noise level."""
+    sigmas = sorted({score.sigma for score in scores})
+    cells = {(_kind(score), score.sigma): cell(score) for score in scores if _at_home(score)}
+    order = [*LABELS, *sorted({kind for kind, _ in cells} - set(LABELS))]
+    rows = [["method", *(f"σ = {sigma:g}" for sigma in sigmas)]]
+    for kind in order:
+        row = [cells.get((kind, sigma), "–") for sigma in sigmas]
+        if set(row) != {"–"}:
+            rows.append([LABELS.get(kind, kind), *row])
+    table = _markdown(rows)
+    if "*" in table:
+        table += "\n\n\\* training unfinished; `lessons models` says how far it is."
+    return table
+
+
+def _kind(score: StoredScore) -> str:
+    card = cards().get(score.method)
+    return card.model if card else score.method
+
+
+def _at_home(score: StoredScore) -> bool:
+    """Whether trained weights were scored at the noise they were trained for."""
+    card = cards().get(score.method)
+    return card is None or card.sigma_255 == score.sigma
+
+
+def _psnr(score: StoredScore) -> str:
+    card = cards().get(score.method)
+    mark = "" if card is None or card.finished else "*"
+    paper = published(score.method, denoising(score.dataset, score.sigma))
+    beside = f" ({paper.psnr:.2f})" if paper else ""
+    return f"{score.psnr:.2f}{mark}{beside}"
+
+
+def _seconds(score: StoredScore) -> str:
+    return f"{score.seconds_per_image:.2g} ({score.device})"
+
+
+def _training(runs: Path) -> str:
+    """What each run has reached after some hours, from the logs of its looks."""
+    rows = [["run", "crops/s", "hours", *(f"{hours:g} h" for hours in HOURS)]]
+    for log in sorted(runs.glob("*/log.csv")):
+        with log.open(encoding="utf-8") as file:
+            looks = [
+                {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
+            ]
+        last = looks[-1]
+        if last["step"] == 0:
+            continue
+        reached = []
+        for hours in HOURS:
+            before = [look["held_out_psnr"] for look in looks if look["seconds"] <= 3600 * hours]
+            over = hours > 2 * last["seconds"] / 3600
+            reached.append("" if over else f"{before[-1]:.2f}")
+        pace = f"{last['crops'] / last['seconds']:.1f}"
+        rows.append([log.parent.name, pace, f"{last['seconds'] / 3600:.2f}", *reached])
+    return _markdown(rows)
+
+
+def _numbers(row: dict[str, str]) -> dict[str, float]:
+    return {key: float(value) for key, value in row.items()}
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

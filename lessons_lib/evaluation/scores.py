@@ -1,0 +1,74 @@
+"""Scores that were measured and kept: a JSON file each, from which all tables are made."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from statistics import fmean
+
+from lessons_lib.checkpoints import cards
+from lessons_lib.evaluation.benchmark import MethodError, Score
+
+
+@dataclass(frozen=True)
+class StoredScore:
+    """What a table needs of a kept score; see `Score`."""
+
+    method: str
+    dataset: str
+    sigma: float
+    images: int
+    psnr: float
+    ssim: float
+    seconds_per_image: float
+    device: str
+    weights_sha256: str | None
+
+    @property
+    def stale(self) -> bool:
+        """Whether it was measured with other weights than those that now bear the name."""
+        card = cards().get(self.method)
+        return self.weights_sha256 != (card.sha256 if card else None)
+
+
+def store(score: Score, folder: Path, device: str) -> Path:
+    """Keep a score, in place of an earlier one of the same method, data set and noise.
+
+    Args:
+        score: of a whole data set.
+        folder: is made if need be.
+        device: what it was measured on, for the seconds.
+
+    Raises:
+        MethodError: if a PSNR is not finite, so that no table can hold it.
+    """
+    if not math.isfinite(score.psnr):
+        raise MethodError(f"the PSNR of '{score.method}' is not finite")
+    content = score.as_dict() | {"device": device}
+    # What was published stands in a table of its own, and may be corrected there.
+    del content["paper"], content["difference"]
+    path = folder / f"{score.protocol.dataset}-{score.protocol.sigma_255:g}-{score.method}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def stored(folder: Traversable) -> Iterator[StoredScore]:
+    """All scores kept in a folder, by file name."""
+    files = (file for file in folder.iterdir() if file.name.endswith(".json"))
+    for file in sorted(files, key=lambda file: file.name):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        rows = content["per_image"]
+        yield StoredScore(
+            content["method"],
+            content["dataset"],
+            content["sigma"],
+            len(rows),
+            fmean(row["psnr"] for row in rows),
+            fmean(row["ssim"] for row in rows),
+            fmean(row["seconds"] for row in rows),
+            content["device"],
+            content["weights_sha256"],
+        )

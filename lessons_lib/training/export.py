@@ -1,0 +1,54 @@
+"""From a training state to weights that others can load: `lessons_lib.checkpoints`."""
+
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+from lessons_lib import __version__, data
+from lessons_lib.checkpoints import Card, save_model
+from lessons_lib.training.config import ConfigError, Run
+from lessons_lib.training.state import read_state, trained_model
+
+LICENCE = "BSD-3-Clause"
+
+
+def export(run: Run, root: Path, folder: Path) -> Card:
+    """Write the averaged weights of a run, finished or not, and their card.
+
+    Args:
+        run: the config.
+        root: holds the folder of the run's state.
+        folder: where the weights go.
+
+    Raises:
+        ConfigError: see `trained_model`.
+    """
+    model = trained_model(run, root / run.name)
+    state = read_state(root / run.name)
+    if state is None or not state.log:
+        raise ConfigError(f"run {run.name} has not been looked at yet: train it a little longer")
+    return save_model(
+        model,
+        folder,
+        name=run.name,
+        sigma_255=run.sigma_255,
+        run=asdict(run),
+        steps=state.step,
+        finished=state.finished,
+        hours={device: round(seconds / 3600, 3) for device, seconds in state.spent.items()},
+        held_out_psnr=round(state.log[-1]["held_out_psnr"], 3),
+        revision=_revision(),
+        data=run.dataset,
+        licence=LICENCE,
+        data_licence=data.entry(run.dataset).licence,
+    )
+
+
+def _revision() -> str:
+    """Version of the library, and its commit where it runs from a checkout."""
+    asked = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return __version__
+    return f"{__version__} {answer.stdout.strip()}"

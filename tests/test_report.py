@@ -1,0 +1,219 @@
+"""Published rows, kept scores, the tables made of them, and the conventions behind a gap."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lessons_lib import checkpoints
+from lessons_lib.checkpoints import cards
+from lessons_lib.cli import main
+from lessons_lib.evaluation import denoising, evaluate
+from lessons_lib.evaluation.benchmark import MethodError
+from lessons_lib.evaluation.explain_gap import conventions, explain_gap
+from lessons_lib.evaluation.paper import published, rows
+from lessons_lib.evaluation.report import ReportError, fill, tables
+from lessons_lib.evaluation.scores import store, stored
+
+ROOT = Path(__file__).parents[1]
+SCORES = ROOT / "data" / "scores"
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+# What was published --------------------------------------------------------------------------
+
+
+def test_published_rows_of_the_proposing_paper():
+    bm3d = published("bm3d", denoising("Set12", 25))
+    assert (bm3d.psnr, bm3d.ssim) == (29.97, 0.8504)
+    assert published("sc-gray-25", denoising("BSD68", 25)).psnr == 28.90
+    assert published("bm3d", denoising("CBSD68", 50)).method == "CBM3D"
+    assert published("dct", denoising("BSD68", 25)) is None
+    assert published("bm3d", denoising("BSD68", 26)) is None
+    assert published("bm3d", replace(denoising("BSD68", 25), task="jpeg")) is None
+
+
+def test_no_row_of_the_published_table_is_lost_to_a_missing_number():
+    assert len(rows()) > 700
+    assert all(float(row["psnr"]) > 10 for row in rows() if row["psnr"])
+
+
+# Kept scores and tables ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def kept(tmp_path):
+    score = evaluate("noisy", denoising("samples", 25), limit=2)
+    store(score, tmp_path, "a processor")
+    store(evaluate("noisy", denoising("samples", 50), limit=2), tmp_path, "a processor")
+    store(evaluate("dct", denoising("samples", 25), limit=2), tmp_path, "a processor")
+    return tmp_path
+
+
+def test_a_kept_score_is_what_was_measured(kept):
+    score = evaluate("noisy", denoising("samples", 25), limit=2)
+    (found,) = (s for s in stored(kept) if (s.method, s.sigma) == ("noisy", 25))
+    assert found.psnr == pytest.approx(score.psnr, abs=1e-12)
+    assert found.ssim == pytest.approx(score.ssim, abs=1e-12)
+    assert (found.dataset, found.images, found.stale) == ("samples", 2, False)
+
+
+def test_tables_hold_every_score_once_in_the_order_of_the_course(kept):
+    made = tables(kept)
+    assert list(made) == ["PSNR on samples", "SSIM on samples", "seconds on samples"]
+    head, _, *body = made["PSNR on samples"].splitlines()
+    assert head == "| method | σ = 25 | σ = 50 |"
+    assert [line.split(" | ")[0] for line in body] == [
+        "| noisy image",
+        "| DCT thresholding (lesson 01)",
+    ]
+    assert re.fullmatch(r"\| noisy image \| 20\.\d\d \| 14\.\d\d \|", body[0])
+    assert body[1].endswith("| – |")
+
+
+def test_scores_of_other_weights_are_refused(kept):
+    path = kept / "samples-25-dct.json"
+    content = json.loads(path.read_text()) | {"method": "sc-gray-25", "weights_sha256": "0" * 64}
+    path.write_text(json.dumps(content))
+    with pytest.raises(ReportError, match="sc-gray-25 on samples at 25"):
+        tables(kept)
+
+
+def test_a_score_that_is_not_finite_is_not_kept(tmp_path):
+    score = evaluate("noisy", denoising("samples", 0.01), limit=1)
+    with pytest.raises(MethodError, match="not finite"):
+        store(score, tmp_path, "a processor")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_go_where_a_text_has_a_place_for_them(kept, tmp_path):
+    text = "a\n<!-- results: PSNR on samples -->\nbefore\n<!-- end of results -->\nb\n"
+    made = tables(kept)
+    once = fill(text, made)
+    assert fill(once, made) == once
+    assert made["PSNR on samples"] in once
+    assert "before" not in once
+    assert once.startswith("a\n")
+    assert once.endswith("\nb\n")
+    with pytest.raises(ReportError, match="no table 'PSNR on Mars'"):
+        fill(text.replace("samples", "Mars"), made)
+    with pytest.raises(ReportError, match="no place"):
+        fill("nothing", made)
+
+
+def test_the_report_command_renews_files_and_refuses_odd_ones(kept, tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- results: SSIM on samples -->\n<!-- end of results -->\n")
+    assert run("report", page, "--scores", kept) == 0
+    assert "| noisy image | 0." in page.read_text()
+    assert run("report", "--scores", kept) == 0
+    assert "PSNR on samples" in capsys.readouterr().out
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for bad in (tmp_path / "missing.md", tmp_path / "binary", tmp_path):
+        assert run("report", bad, "--scores", kept) == 2
+    assert run("report", "--scores", tmp_path / "nowhere") == 2
+
+
+def test_shipped_pages_show_what_the_kept_scores_say():
+    made = tables(SCORES, ROOT / "runs")
+    for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+        text = page.read_text(encoding="utf-8")
+        assert fill(text, made) == text, f"run: lessons report --runs runs {page.name}"
+
+
+# Several processes, one score ----------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_images_and_agree_with_one():
+    wanted = ["--method", "dct", "--sigma", "25", "--limit", "3", "--json", "--device", "cpu"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "lessons_lib", "evaluate", *wanted]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    together = json.loads(done.stdout)
+    alone = evaluate("dct", denoising("samples", 25), limit=3).as_dict()
+    assert [row["file"] for row in together["per_image"]] == [
+        row["file"] for row in alone["per_image"]
+    ]
+    for key in ("psnr", "ssim"):
+        # Threads are shared out too, and sums over them round differently.
+        assert [row[key] for row in together["per_image"]] == pytest.approx(
+            [row[key] for row in alone["per_image"]], abs=1e-4
+        )
+    assert together["data_sha256"] == alone["data_sha256"]
+
+
+# Why numbers differ --------------------------------------------------------------------------
+
+
+def test_each_convention_differs_from_ours_in_what_it_says():
+    ours = denoising("CBSD68", 25)
+    ways = conventions(ours)
+    assert ways.pop("our protocol") == ours
+    assert len(set(map(repr, ways.values()))) == len(ways)
+    assert ways["scored on luma only"].channel == "y"
+    assert "scored on luma only" not in conventions(denoising("BSD68", 25))
+
+
+def test_gaps_have_the_sign_and_size_that_theory_gives():
+    ways = {way.name: way for way in explain_gap("dct", denoising("samples", 25), 2, seeds=1)}
+    ours = ways["our protocol"]
+    score = evaluate("dct", denoising("samples", 25), limit=2)
+    assert (ours.psnr, ours.ssim) == pytest.approx((score.psnr, score.ssim), abs=1e-9)
+    # Rounding adds 1/12 of a squared grey level, some hundredths of a dB at this PSNR.
+    rounding = ways["estimates not rounded to 8 bits"].psnr - ours.psnr
+    mse = 255**2 / 10 ** (ours.psnr / 10)
+    assert rounding == pytest.approx(10 * torch.log10(torch.tensor(1 + 1 / 12 / mse)), rel=0.5)
+    assert ways["estimates neither rounded nor clipped"].psnr < ours.psnr + rounding
+    assert ways["SSIM over uniform 7 x 7 windows"].psnr == ours.psnr
+    assert ways["SSIM over uniform 7 x 7 windows"].ssim != ours.ssim
+    assert 0 < abs(ways["noise drawn with seed 1"].psnr - ours.psnr) < 0.1
+
+
+def test_the_explain_gap_command(capsys):
+    arguments = ["explain-gap", "--method", "noisy", "--sigma", 25, "--limit", 1, "--seeds", 1]
+    assert run(*arguments) == 0
+    out = capsys.readouterr().out
+    assert out.count(" dB ") == 6
+    assert "published" not in out
+
+
+# Trained weights at the command line ---------------------------------------------------------
+
+
+def test_a_model_is_scored_beside_the_paper(capsys):
+    assert run("evaluate", "--model", "sc-gray-25", "--sigma", 25, "--limit", 1, "--json") == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["method"] == "sc-gray-25"
+    assert scores["weights_sha256"] == cards()["sc-gray-25"].sha256
+    assert scores["paper"] is None
+    assert run("models") == 0
+    assert "sc-gray-25" in capsys.readouterr().out
+
+
+def test_what_is_no_model_is_refused(capsys, tmp_path):
+    for arguments, message in [
+        (["--model", "sc-grey-25"], "sc-gray-25"),
+        (["--model", "dct"], "unknown model"),
+        (["--model", "sc-gray-25", "--method", "dct"], "either"),
+        (["--model", "sc-gray-25", "--device", "tpu"], "cpu"),
+        (["--limit", "1", "--store", str(tmp_path)], "whole data sets"),
+    ]:
+        assert run("evaluate", "--sigma", 25, *arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_weights_and_methods_share_no_name():
+    from lessons_lib.classical import METHODS
+
+    assert not set(METHODS) & set(checkpoints.cards())
