@@ -113,6 +113,22 @@ def test_any_positive_sigma_is_fine(tmp_path: Path, sigma: str, method: str) -> 
     assert target.exists()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_denoise_with_trained_weights(tmp_path: Path, channels: int, capsys) -> None:
+    """Weights for gray images take each channel of a colour photograph for one."""
+    photo, clean = noisy_photo(channels)
+    write_image(tmp_path / "in.png", photo)
+    given = ["--sigma", 25, "--model", "sc-gray-25", "--device", "cpu"]
+    run("denoise", tmp_path / "in.png", tmp_path / "out.png", *given)
+    assert "denoised with sc-gray-25 at sigma 25" in capsys.readouterr().err
+    restored = read_image(tmp_path / "out.png").pixels
+    assert psnr(restored, clean) > psnr(photo.pixels.clamp(0, 1), clean) + 4
+    tiny = Photo(torch.rand(1, channels, 1, 3))
+    write_image(tmp_path / "tiny.png", tiny)
+    run("denoise", tmp_path / "tiny.png", tmp_path / "out.png", *given)
+    assert read_image(tmp_path / "out.png").pixels.shape == tiny.pixels.shape
+
+
 @pytest.mark.slow
 def test_the_real_command_denoises_a_real_photograph(tmp_path: Path) -> None:
     clean = data.sample("camera", size=128)
@@ -233,7 +249,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert "denoise" in capsys.readouterr().out
     run("data")
     assert "verify" in capsys.readouterr().out
-    for command in ("doctor", "denoise", "evaluate", "data"):
+    for command in ("doctor", "denoise", "evaluate", "explain-gap", "models", "report", "train"):
         run(command, "-h")
         assert "Usage" in capsys.readouterr().out
 

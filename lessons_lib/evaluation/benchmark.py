@@ -121,7 +121,7 @@ def _trained(name: str, device: str) -> Method:
 
     def denoise(noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tensor:
         channels = model.config.channels
-        if noisy.shape[1] not in (channels, 3) or channels == 3 != noisy.shape[1]:
+        if noisy.shape[1] % channels:
             raise MethodError(f"'{name}' restores colour images only")
         # A model for gray images takes each channel for one.
         planes = noisy.to(device).reshape(-1, channels, *noisy.shape[-2:])
