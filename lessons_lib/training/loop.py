@@ -148,6 +148,10 @@ def train(
             report(Progress(state.step, run.steps, loss.item(), took, *psnrs))
 
     state.weights = learner.capture()
+    if state.finished:
+        # Nothing will go on from here, and what is kept for ever should be small.
+        del state.weights["optimizer"]
+        state.snapshot = {}
     if fabric.is_global_zero:
         write_state(state, root / run.name)
     if board is not None:
@@ -168,7 +172,7 @@ def _show(board: Any, state: State) -> None:
     """Write the last look for TensorBoard."""
     if board is not None:
         for name, value in state.log[-1].items():
-            if name != "step":
+            if name != "step" and math.isfinite(value):
                 board.add_scalar(name, value, state.step)
         board.flush()
 

@@ -28,8 +28,9 @@ class State:
         steps: of the whole training.
         spent: seconds spent on them, over all sittings, by device.
         slowdown: what backtracking has multiplied the learning rate by.
-        weights: of the model, their exponential moving average, and Adam's, see `Learner.capture`.
-        snapshot: the same at the last look, to go back to.
+        weights: of the model, their exponential moving average, and Adam's, see `Learner.capture`;
+            Adam's only until the training is finished.
+        snapshot: the same at the last look, to go back to; empty once it is finished.
         snapshot_psnr: training PSNR of that look.
         log: a row for each look.
     """
