@@ -1,0 +1,381 @@
+"""Exercises of lesson 04: LISTA, the unrolled ISTA and its weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lessons_lib.exercises.core import Answer, Exercise, ensure, same
+from lessons_lib.models.lista import Lista, ListaConfig, analytic_weights
+from lessons_lib.ops.dictionary import dct_dictionary, random_dictionary, spectral_norm
+from lessons_lib.ops.prox import soft_threshold
+from lessons_lib.solvers import fista, ista
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def layer(codes: Tensor, patches: Tensor, C: Tensor, D: Tensor, thresholds: Tensor) -> Tensor:
+    """One step of eq. 3: ``S_Λ(z + Cᵀ(y − Dz))``.
+
+    Args:
+        codes: ``z``, ``(K, N)``.
+        patches: ``y``, ``(m, N)``.
+        C: ``(m, K)``.
+        D: ``(m, K)``.
+        thresholds: Λ, ``(K, 1)``, not negative.
+
+    Returns:
+        ``(K, N)``.
+
+    Source: GroupSC eq. 3.
+    """
+    return soft_threshold(codes + C.T @ (patches - D @ codes), thresholds)
+
+
+def unroll(patches: Tensor, C: Tensor, D: Tensor, thresholds: Tensor) -> Tensor:
+    """All layers, the first from codes of zero, each with weights of its own.
+
+    Args:
+        patches: ``(m, N)``.
+        C: ``(steps, m, K)``.
+        D: ``(m, K)``.
+        thresholds: ``(steps, K, 1)``, not negative.
+
+    Returns:
+        ``(steps, K, N)``, the codes after every layer.
+
+    Source: Chen, Liu, Wang, Yin, *Theoretical linear convergence of unfolded ISTA and its practical
+    weights and thresholds*, 2018.
+    """
+    codes = patches.new_zeros(D.shape[1], patches.shape[1])
+    found = []
+    for weights, threshold in zip(C, thresholds, strict=True):
+        codes = layer(codes, patches, weights, D, threshold)
+        found.append(codes)
+    return torch.stack(found)
+
+
+def descend(loss: Loss, C: Tensor, thresholds: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+    """One step of gradient descent on ``loss(C, thresholds)``; thresholds stop at zero."""
+    free = [weight.detach().clone().requires_grad_() for weight in (C, thresholds)]
+    slopes = torch.autograd.grad(loss(free[0], free[1]), free)
+    moved = [old.detach() - rate * slope for old, slope in zip(free, slopes, strict=True)]
+    return moved[0], moved[1].clamp_min(0)
+
+
+def _small(steps: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Patches (6, 5), weights (steps, 6, 8), a dictionary (6, 8), thresholds (steps, 8, 1)."""
+    D = random_dictionary(6, 8, torch.Generator().manual_seed(0))
+    C = (D + 0.2 * torch.randn(steps, 6, 8)) / spectral_norm(D) ** 2
+    return torch.randn(6, 5), C, D, 0.1 * torch.rand(steps, 8, 1)
+
+
+LAYER = Exercise("lista.layer", layer)
+
+
+@LAYER.holds(
+    "with C = D/L and Λ = λ/L it is a step of ISTA", cause="which of the two matrices is turned?"
+)
+def one_step_of_ista(answer: Answer) -> None:
+    patches, _, D, _ = _small()
+    L = spectral_norm(D) ** 2
+    before, _ = ista(patches, D, 0.3, max_iterations=4, tolerance=0)
+    after, _ = ista(patches, D, 0.3, max_iterations=5, tolerance=0)
+    same(
+        answer(before, patches, D / L, D, torch.full((8, 1), 0.3 / L)),
+        after,
+        case="ISTA's fifth step for 5 patches and 8 atoms",
+    )
+
+
+@LAYER.holds(
+    "a code that explains its patch only shrinks", cause="what is left to explain if y = Dz?"
+)
+def explained(answer: Answer) -> None:
+    _, C, D, _ = _small()
+    codes, thresholds = torch.randn(8, 5), torch.full((8, 1), 0.2)
+    same(
+        answer(codes, D @ codes, C[0], D, thresholds),
+        soft_threshold(codes, thresholds),
+        case="y = Dz, all thresholds 0.2",
+    )
+
+
+@LAYER.holds("C looks at the patch, D explains it", cause="C and D are not the same matrix here")
+def two_roles(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    nothing = torch.zeros(8, 5)
+    same(
+        answer(nothing, patches, C[0], D, 0 * thresholds[0]),
+        C[0].T @ patches,
+        case="z = 0 and thresholds of 0",
+    )
+    codes = torch.randn(8, 5)
+    same(
+        answer(codes, 0 * patches, C[0], D, 0 * thresholds[0]),
+        codes - C[0].T @ D @ codes,
+        case="y = 0 and thresholds of 0",
+    )
+
+
+@LAYER.holds("every atom has a threshold of its own", cause="along which axis do they differ?")
+def own_threshold(answer: Answer) -> None:
+    thresholds = torch.tensor([[0.0], [0.5], [9.0]])
+    found = answer(torch.zeros(3, 3), torch.ones(3, 3), torch.eye(3), torch.eye(3), thresholds)
+    same(
+        found,
+        torch.tensor([[1.0], [0.5], [0.0]]),
+        case="patches of ones, C = D = identity, thresholds 0, 0.5 and 9",
+    )
+
+
+LAYER.agrees(
+    lambda: [
+        (torch.randn(8, 5), patches, C[0], D, thresholds[0])
+        for patches, C, D, thresholds in (_small(), _small())
+    ]
+)
+
+
+UNROLL = Exercise("lista.unroll", unroll)
+
+
+@UNROLL.holds("with ISTA's weights its last codes are ISTA's", cause="where does it start?")
+def all_of_ista(answer: Answer) -> None:
+    patches, _, D, _ = _small()
+    L = spectral_norm(D) ** 2
+    found = answer(patches, (D / L).repeat(6, 1, 1), D, torch.full((6, 8, 1), 0.3 / L))
+    same(
+        found[-1],
+        ista(patches, D, 0.3, max_iterations=6, tolerance=0)[0],
+        case="C = D/L and Λ = λ/L in six layers",
+    )
+
+
+@UNROLL.holds("the codes after every layer are kept, in order", cause="what is stacked, and when?")
+def every_layer(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    found = answer(patches, C, D, thresholds)
+    for steps in (1, 2):
+        same(
+            found[steps - 1],
+            answer(patches, C[:steps], D, thresholds[:steps])[-1],
+            case=f"layer {steps} of 3, and the last of a network of {steps}",
+        )
+
+
+@UNROLL.holds("layer k uses the weights of layer k", cause="does the loop go through C and Λ?")
+def own_weights(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    found = answer(patches, C, D, thresholds)
+    for k in range(3):
+        before = found[k - 1] if k else torch.zeros(8, 5)
+        same(
+            found[k],
+            soft_threshold(before + C[k].T @ (patches - D @ before), thresholds[k]),
+            case=f"layer {k + 1} of 3, whose weights all differ",
+        )
+
+
+@UNROLL.holds("patches and thresholds twice as large give codes twice as large")
+def homogeneous(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    same(
+        answer(2 * patches, C, D, 2 * thresholds),
+        2 * answer(patches, C, D, thresholds),
+        case="5 patches and all thresholds doubled",
+    )
+
+
+@UNROLL.holds("it can be trained: every weight gets a gradient", cause="is a .detach() in the way?")
+def trainable(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    found = answer(patches, C.requires_grad_(), D, thresholds.requires_grad_())
+    weights = {tuple(weight.shape): weight for weight in _leaves(found.grad_fn)}
+    for name, shape in {"C": C.shape, "Λ": thresholds.shape}.items():
+        reached = 0
+        if tuple(shape) in weights:
+            value = found[-1].square().sum()
+            (slope,) = torch.autograd.grad(value, weights[tuple(shape)], retain_graph=True)
+            reached = int((slope.flatten(1) != 0).any(dim=1).sum())
+        ensure(
+            reached == len(C),
+            case=f"the gradient of the last of {len(C)} layers",
+            expected=f"it reaches {name} of {len(C)} layers",
+            actual=f"it reaches {reached}",
+        )
+
+
+def _leaves(node: Any) -> list[Tensor]:
+    """The tensors that a result was computed from and that want gradients.
+
+    An answer works on copies of its arguments, so they have to be found from its result.
+    """
+    if node is None:
+        return []
+    if hasattr(node, "variable"):
+        return [node.variable]
+    return [leaf for following, _ in node.next_functions for leaf in _leaves(following)]
+
+
+def _like_the_model() -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Weights as a trained `Lista` has them."""
+    model = Lista(ListaConfig(patch=3, atoms=16, steps=4, threshold=0.2))
+    C = model.C.detach() + 0.02 * torch.randn(4, 9, 16)
+    return [(torch.randn(9, 7), C, model.D, model.thresholds.detach()), _small()]
+
+
+UNROLL.agrees(_like_the_model)
+
+
+DESCEND = Exercise("lista.descend", descend)
+
+
+def _bowl(C: Tensor, thresholds: Tensor) -> Tensor:
+    """``½‖C − 1‖² + ½‖Λ − 2‖²``."""
+    return ((C - 1).square().sum() + (thresholds - 2).square().sum()) / 2
+
+
+def _product(C: Tensor, thresholds: Tensor) -> Tensor:
+    """``sum of C times sum of Λ``."""
+    return C.sum() * thresholds.sum()
+
+
+@DESCEND.holds("both weights go downhill", cause="which sign has a step against the gradient?")
+def downhill(answer: Answer) -> None:
+    C, thresholds = torch.zeros(2, 3, 4), torch.zeros(2, 4, 1)
+    found = answer(_bowl, C, thresholds, 0.1)
+    same(found[0], 0.1, case="½‖C − 1‖² + ½‖Λ − 2‖² at zero, rate 0.1: the new C")
+    same(found[1], 0.2, case="½‖C − 1‖² + ½‖Λ − 2‖² at zero, rate 0.1: the new Λ")
+
+
+@DESCEND.holds("a rate of 0 changes nothing")
+def standing_still(answer: Answer) -> None:
+    C, thresholds = torch.randn(2, 3, 4), torch.rand(2, 4, 1)
+    same(answer(_bowl, C, thresholds, 0.0), (C, thresholds), case="rate 0")
+
+
+@DESCEND.holds("no threshold becomes negative", cause="a gradient step knows no limits: set one")
+def not_negative(answer: Answer) -> None:
+    C, thresholds = torch.ones(1, 3, 2), torch.tensor([[[0.3], [1.0]]])
+    found = answer(lambda C, thresholds: C.sum() + 6 * thresholds.sum(), C, thresholds, 0.1)
+    same(
+        found[1],
+        torch.tensor([[[0.0], [0.4]]]),
+        case="thresholds 0.3 and 1, of which the step takes 0.6 each",
+    )
+
+
+@DESCEND.holds(
+    "both slopes are taken at the old weights", cause="is the loss looked at once, or twice?"
+)
+def simultaneous(answer: Answer) -> None:
+    C, thresholds = torch.ones(1, 2, 2), torch.full((1, 2, 1), 3.0)
+    found = answer(_product, C, thresholds, 0.1)
+    same(found[0], 0.4, case="the loss ΣC · ΣΛ at C = 1, Λ = 3, rate 0.1: the new C")
+    same(found[1], 2.6, case="the loss ΣC · ΣΛ at C = 1, Λ = 3, rate 0.1: the new Λ")
+
+
+@DESCEND.holds("the new weights are plain numbers", cause="detach() them from the step before")
+def detached(answer: Answer) -> None:
+    found = answer(_bowl, torch.zeros(1, 2, 2), torch.zeros(1, 2, 1), 0.1)
+    for name, weight in zip(("C", "Λ"), found, strict=True):
+        ensure(
+            not weight.requires_grad and weight.grad_fn is None,
+            case="one step",
+            expected=f"{name} without a history",
+            actual=f"{name} still remembers how it came about",
+        )
+
+
+@DESCEND.holds("a small step lowers the loss of a network")
+def lowers(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    target, _ = fista(patches, D, 0.1)
+
+    def loss(C: Tensor, thresholds: Tensor) -> Tensor:
+        return (unroll(patches, C, D, thresholds)[-1] - target).square().sum(dim=0).mean()
+
+    before = float(loss(C, thresholds))
+    after = float(loss(*answer(loss, C, thresholds, 1e-3)))
+    ensure(
+        after < before,
+        case="three layers, five patches, rate 0.001",
+        expected=f"a loss below {before:.5g}",
+        actual=f"{after:.5g}",
+    )
+
+
+DESCEND.agrees(
+    lambda: [
+        (_bowl, torch.randn(2, 3, 4), torch.rand(2, 4, 1), 0.3),
+        (_product, torch.randn(1, 3, 2), torch.rand(1, 2, 1), 0.5),
+    ]
+)
+
+
+ANALYTIC = Exercise("lista.analytic_weights", analytic_weights)
+
+
+@ANALYTIC.holds("orthonormal atoms are their own weights", cause="is every column scaled?")
+def orthonormal(answer: Answer) -> None:
+    same(answer(torch.eye(5)), torch.eye(5), case="the identity")
+    basis = dct_dictionary(3, 9)
+    same(answer(basis), basis, case="the orthonormal DCT of 3 × 3 patches", tolerance=1e-4)
+
+
+@ANALYTIC.holds("every weight sees its own atom fully", cause="what should c_jᵀ d_j be?")
+def own_atom(answer: Answer) -> None:
+    D = random_dictionary(6, 9, torch.Generator().manual_seed(1))
+    same(
+        (answer(D) * D).sum(dim=0), 1.0, tolerance=1e-4, case="c_jᵀ d_j of 9 atoms in 6 dimensions"
+    )
+
+
+@ANALYTIC.holds(
+    "atoms that are independent are told apart completely", cause="C = D does not do that"
+)
+def dual_basis(answer: Answer) -> None:
+    D = torch.tensor([[1.0, 0.8], [0.0, 0.6]])
+    same(answer(D).T @ D, torch.eye(2), tolerance=1e-4, case="CᵀD for the atoms (1, 0), (0.8, 0.6)")
+
+
+@ANALYTIC.holds(
+    "no other weights see less of the other atoms", cause="is it DDᵀ, or DᵀD, that is inverted?"
+)
+def least_crosstalk(answer: Answer) -> None:
+    D = random_dictionary(5, 8, torch.Generator().manual_seed(2))
+    found = answer(D)
+    value = float((found.T @ D).square().sum())
+    for scale in (0.01, 0.1, 1.0):
+        for _ in range(20):
+            step = scale * torch.randn(5, 8)
+            step = step - D * (step * D).sum(dim=0) / D.square().sum(dim=0)  # keeps c_jᵀ d_j
+            best = float(((found + step).T @ D).square().sum())
+            ensure(
+                value <= best * (1 + 1e-5),
+                case="8 atoms in 5 dimensions",
+                expected=f"‖CᵀD‖² at most {best:.5g}, which other weights reach",
+                actual=f"{value:.5g}",
+            )
+
+
+@ANALYTIC.holds(
+    "atoms of centred patches are no obstacle", cause="DDᵀ has no inverse here: torch.linalg.pinv"
+)
+def centred_atoms(answer: Answer) -> None:
+    D = torch.randn(6, 9)
+    D = D - D.mean(dim=0)
+    found = answer(D / D.norm(dim=0))
+    same(found.sum(dim=0), 0.0, tolerance=1e-3, case="sums of the columns of C for centred atoms")
+
+
+ANALYTIC.agrees(
+    lambda: [
+        (random_dictionary(4, 7, torch.Generator().manual_seed(3)),),
+        (dct_dictionary(3, 16),),
+        (2 * torch.randn(5, 6),),
+    ],
+    tolerance=1e-3,
+)
