@@ -70,10 +70,10 @@ L = dictionaries.spectral_norm(D) ** 2
 _, noisy = crops.batch(0)
 patches, _ = pieces.centre(noisy.flatten(1).T)  # (64, 8000)
 
-photographs = {"camera": data.sample("camera")[..., 98:242, 178:322],
-               "gravel": data.sample("gravel", size=144)}
+photographs = {"camera": data.sample("camera")[..., 106:234, 186:314],
+               "gravel": data.sample("gravel", size=128)}
 seen = {name: GaussianNoise(sigma)(image, name) for name, image in photographs.items()}
-unseen, _ = pieces.centre(pieces.extract_patches(seen["camera"], size)[0, :, ::41])
+unseen, _ = pieces.centre(pieces.extract_patches(seen["camera"], size)[0, :, ::31])
 
 # %% [markdown]
 # The task: given a noisy patch, find its lasso code for $\lambda = 1.5\,\sigma$, which suits plain
@@ -258,8 +258,7 @@ for _ in range(300):
     weights.append(descend(loss, *weights[-1], 0.3))
 
 # %% tags=["nbsphinx-thumbnail"]
-figure = figures.new_figure(9, 3.6, columns=2)
-left, right = figure.axes
+left, right = (figure := figures.new_figure(9, 3.6, columns=2)).axes
 left.plot(*points, ".", markersize=4, color="0.75")
 for name, columns, color in (("d", pair, 0), ("c", weights[-1][0][0], 1)):
     arrow = {"arrowstyle": "<-", "color": figures.COLOURS[color], "lw": 2}
@@ -387,11 +386,11 @@ print("error of alista after each layer:",
       [round(error(codes[0], solution), 1) for codes in networks["alista"].encode(unseen[None])])
 for name, matrix in {"random atoms": atoms, "learned atoms": D}.items():
     length, singular = analytic_weights(matrix).norm(dim=0), torch.linalg.svdvals(matrix)
-    print(f"{name}: singular values {singular[0]:.2f} ... {singular[len(matrix) - 2]:.2f}, "
+    print(f"{name}: singular values {singular[0]:.2f} ... {singular[singular > 1e-3][-1]:.2f}, "
           f"analytic weights {length.median():.1f} long, at most {length.max():.1f}")
 
 # %% [markdown]
-# The analytic network gives up: 0 dB is the error of codes that are zero. The second line says
+# The analytic network gives up: 0 dB is the error of codes that are zero. The last line says
 # why. In some directions the learned atoms hardly vary, and there the patches hold nothing
 # but noise. $(\mathbf D\mathbf D^\top)^{-1}$ amplifies just these, because it trusts that
 # $\mathbf y = \mathbf D\boldsymbol\alpha$ holds exactly. Its weights are several times as long as
@@ -481,10 +480,10 @@ figures.show_dictionary(rows, size, columns=20, width=9)
 #    \hat{\mathbf x} = \text{average of all } \mathbf D \boldsymbol\alpha_i^{(K)} + \mu_i , $$
 #
 # and gradients now pass through the average, too. $\mathbf D$ stays as it is; $\mathbf C_k$ and
-# $\Lambda_k$ start from ISTA's. Four crops of 20 × 20 pixels at a time, 600 times.
+# $\Lambda_k$ start from ISTA's. Four crops of 20 × 20 pixels at a time, 500 times.
 
 # %%
-run = replace(run, crop=20, batch=4, steps=600, learning_rate=2e-3, schedule="cosine")
+run = replace(run, crop=20, batch=4, steps=500, learning_rate=2e-3, schedule="cosine")
 crops, config = Crops(run, channels=1), replace(config, variant="coupled")
 denoiser = Lista(config, D)
 optimizer = torch.optim.Adam(denoiser.parameters())
@@ -543,30 +542,31 @@ for method in results["camera"]:
     print(f"{method:23s}" + "".join(f"{row[method]:10.2f}" for row in scores.values()))
 for row in scores.values():
     assert row["LISTA, trained above"] - row["ISTA, 8 iterations"] > 0.3
+    assert row["LISTA, trained above"] > row["the lasso, λ = 1.5 σ"]
     assert row["LISTA, shipped"] - row["ISTA, 8 iterations"] > 0.4
 margins = [row["LISTA, shipped"] - row["lesson 03"] for row in scores.values()]
 print(f"shipped LISTA against lesson 03: {sum(margins) / 2:+.2f} dB on average")
-assert sum(margins) / 2 > 0.05
+assert sum(margins) / 2 > 0.1
 
 # %%
 shown = {name: results["camera"][name] for name in
          ("ISTA, 8 iterations", "lesson 03", "LISTA, trained above", "LISTA, shipped")}
-figures.show_images(shown, clean=photographs["camera"], crop=(12, 52, 90, 90), residual=True,
+figures.show_images(shown, clean=photographs["camera"], crop=(4, 40, 84, 84), residual=True,
                     width=12)
 
 # %% [markdown]
 # **What to notice.**
 #
 # - With the same eight steps and the same dictionary, training buys more than a decibel on the
-#   camera and about half of one on the gravel. The network even passes the lasso that it could
+#   camera and more than half of one on the gravel. The network even passes the lasso that it could
 #   have imitated: $\ell_1$ shrinks every coefficient (lesson 02), and trained $\mathbf C_k$ can
 #   give some of that back. In the residuals, ISTA's errors are the edges themselves, which have
 #   lost contrast.
 # - Against lesson 03 the score is close. Trained for some seconds, LISTA wins on the gravel and
 #   loses on the camera; the shipped one wins on both, by a little. Its rival learns a new
-#   dictionary for each photograph, and OMP does not shrink. (On photographs that repeat
-#   themselves, such as lesson 03's brick wall, that still wins.) What LISTA offers is its cost:
-#   the learning was done beforehand, and eight steps are all that is left.
+#   dictionary for each photograph, and OMP does not shrink. (On the brick wall, which repeats
+#   itself, that still wins: see lesson 05.) What LISTA offers is its cost: the learning was done
+#   beforehand, and eight steps are all that is left.
 #
 # Look inside: the estimate after each layer, and after as many iterations of ISTA.
 
@@ -575,14 +575,14 @@ figures.show_images(shown, clean=photographs["camera"], crop=(12, 52, 90, 90), r
 def draw(layer: int, network: str) -> figures.Figure:
     """The middle of the camera after so many layers."""
     model = {"trained": denoiser, "ISTA": Lista(config, D)}[network]
-    noisy = seen["camera"][..., 22:102, 52:132]
+    noisy = seen["camera"][..., 14:94, 44:124]
     centred, mean = model.cut(noisy)
     with torch.no_grad():
         codes = model.encode(centred)[layer - 1]
     used = (codes != 0).float().sum(dim=1).mean()
     return figures.show_images(
         {f"{used:.1f} atoms per patch": model.average(D @ codes + mean, noisy)},
-        clean=photographs["camera"][..., 22:102, 52:132], residual=True, width=3.6)
+        clean=photographs["camera"][..., 14:94, 44:124], residual=True, width=3.6)
 
 
 widgets.explore(draw, layer=[8, 1, 2, 3, 4, 5, 6, 7], network=["trained", "ISTA"])
@@ -619,7 +619,7 @@ figure
 # %%
 clean, weights = photographs["camera"], denoiser.state_dict()
 print("PSNR in dB   ISTA, 8 iterations   LISTA   LISTA, thresholds scaled")
-for level in (10, 15, 25, 50):
+for level in (10, 25, 50):
     noisy = GaussianNoise(level / 255)(clean, "camera")
     scaled = Lista(config, D)
     scaled.load_state_dict(weights | {"raw_thresholds": weights["raw_thresholds"] * level / 25})
@@ -640,10 +640,10 @@ print(f"trained at ten times the rate: codes with an error of {error(hasty, solu
 #   most patches nothing happens, since few atoms are active at a time; where many are, each
 #   layer overshoots by more than the one before. The damped network goes on improving: short and
 #   gentle is what its last step happens to be. Nothing in the training promised either.
-# - **σ.** At 10 or 15 LISTA removes what is not noise; at 50 it leaves much of it, and ISTA with
+# - **σ.** At 10 LISTA removes what is not noise; at 50 it leaves much of it, and ISTA with
 #   the right λ is better. Scaled thresholds repair nearly all of it.
 # - **The dictionary.** $\mathbf C_k$ belongs to *its* $\mathbf D$. With another one, even a good
-#   one, the result is worse than the noisy photograph.
+#   one, the result is about as bad as the noisy photograph.
 # - **The rate.** Adam moves each weight by about the rate in each step, whatever its size. The
 #   entries of ISTA's $\mathbf C$ are some 0.01 in size, so a rate of 0.01 replaces them within a
 #   step or two, and what comes out is far worse than no code at all (0 dB).

@@ -15,6 +15,7 @@ from lessons_lib.solvers import fista, ista
 from lessons_lib.viz.figures import (
     COLOURS,
     show_dictionary,
+    show_groups,
     show_histories,
     show_images,
     show_similar,
@@ -94,6 +95,26 @@ def test_weights_lie_on_the_centres_of_their_patches(photo):
         show_similar(photo, {"weights": weights}, (30, 20), 9)
     with pytest.raises(ValueError, match="no weights"):
         show_similar(photo, {}, (30, 20), 5)
+
+
+def test_a_group_is_drawn_where_its_patches_are(photo):
+    indices, distances = torch.tensor([0, 61, 3]), torch.tensor([0.0, 2.0, 4.0])
+    nearer = distances / 4
+    figure = show_groups(
+        {"far": (photo, indices, distances), "near": (photo, indices, nearer)}, 5, label="distance"
+    )
+    far, near, bar = figure.axes
+    assert [axes.get_title() for axes in (far, near)] == ["far", "near"]
+    assert bar.get_ylabel() == "distance"
+    # 60 patches in a row: number 61 is the second of the second row. The reference comes last.
+    assert [box.get_xy() for box in far.patches] == [(2.5, -0.5), (0.5, 0.5), (-0.5, -0.5)]
+    assert {box.get_width() for box in far.patches} == {5}
+    edges = [[box.get_edgecolor() for box in axes.patches] for axes in (far, near)]
+    assert edges[0][2] == edges[1][2]
+    assert edges[0][0] != edges[1][0]
+    assert bar.get_ylim() == (0, 4)
+    with pytest.raises(ValueError, match="no groups"):
+        show_groups({}, 5)
 
 
 def test_convergence_is_drawn_against_iterations_or_seconds():

@@ -75,6 +75,16 @@ def dct_dictionary(size: int, atoms: int, channels: int = 1) -> Tensor:
     return normalize_atoms(torch.kron(_cosines(channels, channels), plane)).float()
 
 
+def cosine_basis(length: int) -> Tensor:
+    """The orthonormal DCT-II of a line of numbers, ``(length, length)``; the first column is flat.
+
+    >>> cosine_basis(2)
+    tensor([[ 0.7071,  0.7071],
+            [ 0.7071, -0.7071]])
+    """
+    return _cosines(length, length).float()
+
+
 def _cosines(length: int, frequencies: int) -> Tensor:
     pixels = torch.arange(length, dtype=torch.float64) + 0.5
     waves = torch.cos(torch.pi * pixels[:, None] * torch.arange(frequencies) / frequencies)

@@ -8,8 +8,11 @@ again.
 import math
 from collections.abc import Mapping
 
+import matplotlib
 import numpy as np
 import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
@@ -230,4 +233,61 @@ def show_similar(
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
         figure.colorbar(drawn, ax=axes, shrink=0.8)
+    return figure
+
+
+def show_groups(
+    groups: Mapping[str, tuple[Tensor, Tensor, Tensor]],
+    size: int,
+    *,
+    label: str = "squared distance",
+    width: float = 9.0,
+) -> Figure:
+    """Groups of similar patches as boxes on their photographs, coloured by how similar they are.
+
+    Args:
+        groups: title to ``(image, indices, distances)``: a photograph ``(1, C, H, W)``, and two
+            tensors ``(n,)``: the patches of one group, as
+            `lessons_lib.ops.similarity.block_matching` numbers them, the reference patch first, and
+            how far each is from it. All panels share one scale of colours; the reference patch has
+            a colour of its own.
+        size: side of the patches.
+        label: of the colour bar.
+        width: of the figure in inches.
+
+    Raises:
+        ValueError: if there is nothing to show.
+    """
+    if not groups:
+        raise ValueError("no groups to show")
+    height, breadth = next(iter(groups.values()))[0].shape[-2:]
+    panel = width / (len(groups) + 0.35)
+    figure = new_figure(width, panel * height / breadth + 0.3, columns=len(groups))
+    top = max(float(distances.max()) for _, _, distances in groups.values())
+    colours = matplotlib.colormaps["plasma_r"]
+    scale = Normalize(0, max(top, 1e-12))
+    panels = list(figure.axes)
+    for axes, (title, (image, indices, distances)) in zip(panels, groups.items(), strict=True):
+        axes.imshow(_pixels(image, None), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        across = image.shape[-1] - size + 1
+        # The nearest are drawn last, and the reference patch on top of them all.
+        for index, distance in reversed(
+            list(zip(indices.tolist(), distances.tolist(), strict=True))
+        ):
+            row, column = divmod(index, across)
+            first = index == int(indices[0])
+            axes.add_patch(
+                Rectangle(
+                    (column - 0.5, row - 0.5),
+                    size,
+                    size,
+                    fill=False,
+                    edgecolor=COLOURS[5] if first else colours(scale(distance)),
+                    linewidth=2.5 if first else 1.3,
+                )
+            )
+        axes.set_title(title, fontsize=9)
+        axes.set_axis_off()
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=panels, shrink=0.8, pad=0.01)
+    bar.set_label(label)
     return figure

@@ -5,11 +5,12 @@ import importlib.util
 import numpy as np
 import pytest
 import torch
-from scipy.fft import dctn
+from scipy.fft import dct, dctn
 from skimage import data as photographs
 
 from lessons_lib.ops.dictionary import (
     coherence,
+    cosine_basis,
     dct_dictionary,
     learn_dictionary,
     normalize_atoms,
@@ -36,6 +37,12 @@ def test_square_dct_is_scipys_orthonormal_dct():
     image = np.random.RandomState(0).rand(8, 8)
     ours = dct_dictionary(8, 64).double().T @ torch.from_numpy(image).flatten()
     assert np.allclose(ours.reshape(8, 8), dctn(image, norm="ortho"), atol=1e-5)
+
+
+def test_cosines_of_a_line_are_scipys_orthonormal_dct():
+    line = np.random.RandomState(0).rand(16)
+    assert np.allclose(cosine_basis(16).numpy().T @ line, dct(line, norm="ortho"), atol=1e-5)
+    assert cosine_basis(1).tolist() == [[1.0]]
 
 
 @pytest.mark.parametrize(("size", "atoms", "channels"), [(8, 256, 1), (9, 100, 1), (7, 81, 3)])

@@ -1,0 +1,407 @@
+"""Exercises of lesson 08: GroupSC, the group lasso with soft groups, and its form as attention."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lessons_lib.exercises.core import Answer, Exercise, ensure, ensure_batchwise, same
+from lessons_lib.ops import prox
+from lessons_lib.ops.patches import centre, extract_patches, overlap_average
+from lessons_lib.ops.similarity import gaussian_similarity, window_mask
+
+
+def refresh(
+    similarity: Tensor,
+    estimate: Tensor,
+    mean: Tensor,
+    shape: tuple[int, int],
+    kappa: Tensor,
+    mask: Tensor,
+    nu: float,
+) -> Tensor:
+    """Σ drawn towards the similarities of the current estimate.
+
+    ``(1 − ν) Σ + ν Σ̂``, where Σ̂ compares the patches of the averaged image, each less its mean
+
+    Args:
+        similarity: Σ, ``(B, N, N)``.
+        estimate: ``Wz``, centred patches ``(B, m, N)``.
+        mean: of the noisy patches, ``(B, 1, N)``: what is added before the average, and taken away
+            again after it.
+        shape: ``(H, W)`` of the image.
+        kappa: ``(m,)``.
+        mask: ``(N, N)``, see `window_mask`.
+        nu: ν, between 0 and 1.
+
+    Returns:
+        ``(B, N, N)``.
+
+    Source: GroupSC Algorithm 1, lines 6, 7 and 11; "middle averaging" of Table 9.
+    """
+    size = math.isqrt(estimate.shape[1])
+    agreed = extract_patches(overlap_average(estimate + mean, shape, size), size) - mean
+    return torch.lerp(similarity, gaussian_similarity(agreed, kappa, mask), nu)
+
+
+def group_attention(
+    codes: Tensor, patches: Tensor, kappa: Tensor, mask: Tensor, threshold: Tensor | float
+) -> Tensor:
+    """The relaxed group prox without Σ: soft thresholding against an attention average.
+
+    ``z_ji · max(1 − Λ_j / s_ji, 0)`` with ``s_ji² = Σ_l w_li z_jl²`` and
+    ``w_i = softmax_l(2⟨κx_i, κx_l⟩ − ‖κx_l‖²)``
+
+    Args:
+        codes: ``(B, K, N)``.
+        patches: ``x``, ``(B, m, N)``.
+        kappa: ``(m,)``.
+        mask: ``(N, N)``, true where two patches see each other.
+        threshold: Λ, a number or ``(K, 1)``.
+
+    Returns:
+        ``(B, K, N)``: `relaxed_group_threshold` with the `gaussian_similarity` of the patches.
+
+    Source: GroupSC eq. 11 and 12, rewritten.
+    """
+    key = (kappa[:, None] * patches).mT  # (B, N, m)
+    bias = -key.square().sum(dim=-1)[:, None, :]  # (B, 1, N)
+    bias = bias.masked_fill(~mask, -torch.inf)  # (B, N, N)
+    energy = F.scaled_dot_product_attention(
+        2 * key, key, codes.square().mT, attn_mask=bias, scale=1.0
+    )
+    return codes * (1 - threshold / energy.mT.clamp_min(prox.EPS**2).sqrt()).clamp_min(0)
+
+
+def _all(count: int) -> Tensor:
+    return torch.ones(count, count, dtype=torch.bool)
+
+
+SIMILARITY = Exercise("groupsc.similarity", gaussian_similarity)
+
+
+@SIMILARITY.holds("a patch resembles itself fully")
+def itself(answer: Answer) -> None:
+    found = answer(torch.randn(1, 4, 5), torch.rand(4), _all(5))
+    same(
+        found.diagonal(dim1=1, dim2=2),
+        1.0,
+        case="diagonal of Σ of 5 patches",
+        tolerance=1e-4,
+        cause="what is exp(0)?",
+    )
+
+
+@SIMILARITY.holds(
+    "one step away exp(−1), two steps away exp(−4)", cause="the distance, or its square?"
+)
+def known_values(answer: Answer) -> None:
+    found = answer(torch.tensor([[[0.0, 1.0, 2.0]]]), torch.ones(1), _all(3))
+    same(
+        found[:, 0],
+        torch.tensor([[1.0, math.exp(-1), math.exp(-4)]]),
+        case="patches of one pixel, 0, 1 and 2, κ = 1",
+    )
+
+
+@SIMILARITY.holds(
+    "κ = 2 is a picture twice as bright", cause="is κ inside the square, or outside of it?"
+)
+def kappa_inside(answer: Answer) -> None:
+    patches = 0.5 * torch.randn(1, 3, 4)
+    same(
+        answer(patches, torch.full((3,), 2.0), _all(4)),
+        answer(2 * patches, torch.ones(3), _all(4)),
+        case="κ = 2, and patches twice as bright with κ = 1",
+    )
+
+
+@SIMILARITY.holds(
+    "a pixel with κ = 0 does not count", cause="does κ have an entry for each pixel of a patch?"
+)
+def blind_pixel(answer: Answer) -> None:
+    patches, kappa = torch.randn(1, 3, 4), torch.tensor([1.0, 0.0, 0.5])
+    other = patches.clone()
+    other[:, 1] = torch.randn(4)
+    same(
+        answer(other, kappa, _all(4)),
+        answer(patches, kappa, _all(4)),
+        case="4 patches, and the same with another second pixel, κ = [1, 0, 0.5]",
+    )
+
+
+@SIMILARITY.holds("patches outside the window have similarity 0", cause="is the mask used?")
+def outside(answer: Answer) -> None:
+    mask = window_mask((1, 4), 3)
+    found = answer(0.1 * torch.randn(1, 3, 4), torch.ones(3), mask)
+    same(found[:, ~mask], 0.0, case="4 patches in a row, window 3")
+
+
+@SIMILARITY.holds("the members of a batch do not mix")
+def batch_of_patches(answer: Answer) -> None:
+    kappa, mask = torch.rand(3), _all(4)
+    patches = torch.randn(2, 3, 4)
+    together = answer(patches, kappa, mask)
+    for i in range(2):
+        same(
+            together[i : i + 1],
+            answer(patches[i : i + 1], kappa, mask),
+            case=f"member {i} of a batch of 2, and it alone",
+        )
+
+
+SIMILARITY.agrees(
+    lambda: [
+        (torch.randn(1, 9, 12), torch.rand(9), window_mask((3, 4), 3)),
+        (torch.randn(2, 4, 6), torch.randn(4), window_mask((2, 3), 5)),
+    ]
+)
+
+
+THRESHOLD = Exercise("groupsc.threshold", prox.relaxed_group_threshold)
+
+
+@THRESHOLD.holds(
+    "with Σ the identity it is soft thresholding", cause="which codes does a patch alone look at?"
+)
+def alone(answer: Answer) -> None:
+    codes = torch.randn(1, 3, 5)
+    same(
+        answer(codes, torch.eye(5)[None], 0.5),
+        prox.soft_threshold(codes, 0.5),
+        case="5 patches, 3 atoms, Λ = 0.5",
+    )
+
+
+@THRESHOLD.holds(
+    "with two groups it is the group lasso of lesson 07 on each, threshold Λ√n",
+    cause="where does the size of the group come in, and is there a root?",
+)
+def hard_groups(answer: Answer) -> None:
+    codes, member = torch.randn(1, 3, 5), torch.tensor([0, 1, 0, 0, 1])
+    similarity = (member[:, None] == member).float()[None]
+    expected = torch.empty_like(codes)
+    for group in (0, 1):
+        chosen = codes[..., member == group]
+        shrunk = prox.group_threshold(chosen, 0.6 * chosen.shape[-1] ** 0.5)
+        expected[..., member == group] = shrunk
+    same(
+        answer(codes, similarity, 0.6), expected, case="groups of 3 and 2 patches, 3 atoms, Λ = 0.6"
+    )
+
+
+@THRESHOLD.holds(
+    "Σ and half of Σ give the same", cause="is the strength a sum over the group, or a mean?"
+)
+def homogeneous(answer: Answer) -> None:
+    codes, similarity = torch.randn(1, 3, 5), torch.rand(1, 5, 5)
+    same(
+        answer(codes, 0.5 * similarity, 0.4),
+        answer(codes, similarity, 0.4),
+        case="5 patches, random Σ, Λ = 0.4",
+    )
+
+
+@THRESHOLD.holds(
+    "each patch's group is its column of Σ", cause="which axis of Σ runs over the neighbours?"
+)
+def columns(answer: Answer) -> None:
+    codes = torch.tensor([[[1.0, 3.0]]])
+    similarity = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]])
+    root = 5**0.5
+    same(
+        answer(codes, similarity, 1.0),
+        torch.tensor([[[1 - 1 / root, 2.0]]]),
+        case="codes [1, 3]; columns of Σ [1, 1] and [0, 1]; Λ = 1",
+    )
+
+
+@THRESHOLD.holds("each atom has its own threshold")
+def per_atom(answer: Answer) -> None:
+    codes, similarity = torch.randn(1, 2, 4), torch.rand(1, 4, 4)
+    both = answer(codes, similarity, torch.tensor([[0.0], [9.0]]))
+    same(
+        both,
+        torch.stack([codes[:, 0], torch.zeros(1, 4)], dim=1),
+        case="Λ = 0 for the first atom, 9 for the second",
+    )
+
+
+@THRESHOLD.holds("an atom that nobody uses stays unused")
+def unused(answer: Answer) -> None:
+    codes = torch.randn(1, 3, 4)
+    codes[:, 1] = 0
+    same(
+        answer(codes, torch.rand(1, 4, 4), torch.tensor([[0.3], [0.0], [0.3]]))[:, 1],
+        0.0,
+        case="3 atoms, all codes of the second are 0, and so is its Λ",
+        cause="a division of 0 by 0?",
+    )
+
+
+@THRESHOLD.holds("the members of a batch do not mix")
+def batch_of_codes(answer: Answer) -> None:
+    ensure_batchwise(answer, torch.randn(3, 2, 4), torch.rand(3, 4, 4), 0.2)
+
+
+THRESHOLD.agrees(
+    lambda: [
+        (torch.randn(1, 4, 6), torch.rand(1, 6, 6), torch.rand(4, 1)),
+        (torch.randn(2, 3, 5), torch.rand(2, 5, 5), 0.7),
+    ]
+)
+
+
+REFRESH = Exercise("groupsc.refresh", refresh)
+
+
+Case = tuple[Tensor, Tensor, Tensor, tuple[int, int], Tensor, Tensor]
+
+
+def _image(size: int = 3, shape: tuple[int, int] = (6, 7)) -> Case:
+    """Σ, centred patches of an image, their means, its shape, κ and a window."""
+    patches, mean = centre(extract_patches(torch.rand(1, 1, *shape), size))
+    grid = (shape[0] - size + 1, shape[1] - size + 1)
+    mask = window_mask(grid, 5)
+    similarity = torch.rand(1, *mask.shape) * mask
+    return similarity, patches, mean, shape, torch.rand(size**2) + 0.5, mask
+
+
+@REFRESH.holds("ν = 0 keeps Σ as it is", cause="which of the two does ν weigh?")
+def keeps(answer: Answer) -> None:
+    similarity, *rest = _image()
+    same(answer(similarity, *rest, 0.0), similarity, case="a picture of 6 × 7 pixels, ν = 0")
+
+
+@REFRESH.holds(
+    "ν = 1, patches that agree: the similarities of these patches",
+    cause="κ and the window, as before?",
+)
+def replaces(answer: Answer) -> None:
+    similarity, patches, mean, shape, kappa, mask = _image()
+    same(
+        answer(similarity, patches, mean, shape, kappa, mask, 1.0),
+        gaussian_similarity(patches, kappa, mask),
+        case="the patches of one picture, ν = 1",
+        cause="is the mean put back before the average, and taken away after it?",
+        tolerance=1e-4,
+    )
+
+
+@REFRESH.holds(
+    "what one patch says of a pixel is averaged with what the others say",
+    cause="is Σ̂ taken between the estimates themselves, or between patches of their average?",
+)
+def hears_neighbours(answer: Answer) -> None:
+    similarity, patches, mean, shape, kappa, mask = _image()
+    estimate = patches + 0.3 * torch.randn(patches.shape)
+    agreed = extract_patches(overlap_average(estimate + mean, shape, 3), 3) - mean
+    same(
+        answer(similarity, estimate, mean, shape, kappa, mask, 1.0),
+        gaussian_similarity(agreed, kappa, mask),
+        case="patches that disagree, ν = 1",
+        tolerance=1e-4,
+    )
+
+
+@REFRESH.holds("ν = 1/4 lies a quarter of the way from the old to the new")
+def between(answer: Answer) -> None:
+    similarity, estimate, *rest = _image()
+    estimate = estimate + 0.1 * torch.randn(estimate.shape)
+    new = answer(similarity, estimate, *rest, 1.0)
+    same(
+        answer(similarity, estimate, *rest, 0.25),
+        0.75 * similarity + 0.25 * new,
+        case="ν = 0, 1/4 and 1",
+        tolerance=1e-4,
+    )
+
+
+REFRESH.agrees(lambda: [(*_image(2, (5, 5)), 0.6), (*_image(3, (7, 5)), 0.3)], tolerance=1e-4)
+
+
+ATTENTION = Exercise("groupsc.attention", group_attention)
+
+
+@ATTENTION.holds(
+    "a patch that sees itself alone gets soft thresholding", cause="what does the mask hide?"
+)
+def sees_itself(answer: Answer) -> None:
+    codes = torch.randn(1, 3, 5)
+    same(
+        answer(codes, torch.randn(1, 4, 5), torch.ones(4), torch.eye(5, dtype=torch.bool), 0.5),
+        prox.soft_threshold(codes, 0.5),
+        case="5 patches, the mask is the identity, Λ = 0.5",
+    )
+
+
+@ATTENTION.holds(
+    "with κ = 0 all patches form one group",
+    cause="is the average one of squares, and the root taken of it?",
+)
+def everybody(answer: Answer) -> None:
+    codes = torch.randn(1, 3, 5)
+    same(
+        answer(codes, torch.randn(1, 4, 5), torch.zeros(4), _all(5), 0.3),
+        prox.group_threshold(codes, 0.3 * 5**0.5),
+        case="5 patches, κ = 0, Λ = 0.3",
+    )
+
+
+@ATTENTION.holds(
+    "adding one vector to all patches changes nothing",
+    cause="only differences of patches count: which term of ‖κx_i − κx_l‖² is missing?",
+)
+def moved(answer: Answer) -> None:
+    codes, patches = torch.randn(1, 3, 6), torch.randn(1, 4, 6)
+    kappa = torch.rand(4) + 0.5
+    same(
+        answer(codes, patches + torch.randn(4, 1), kappa, _all(6), 0.4),
+        answer(codes, patches, kappa, _all(6), 0.4),
+        case="6 patches, and the same 6 all moved",
+        tolerance=1e-4,
+    )
+
+
+@ATTENTION.holds(
+    "two patches at distance d weigh exp(−d²) against 1",
+    cause="is there a scale of 1/√m in your softmax, or is a factor 2 missing?",
+)
+def weight_of_two(answer: Answer) -> None:
+    codes, patches = torch.tensor([[[3.0, 0.0]]]), torch.tensor([[[0.2, 1.0], [0.0, 0.6]]])
+    weight = 1 / (1 + math.exp(-1.0))  # the distance is 1
+    expected = 3 - 0.5 * 3 / (3 * weight**0.5)
+    same(
+        answer(codes, patches, torch.ones(2), _all(2), 0.5),
+        torch.tensor([[[expected, 0.0]]]),
+        case="two patches at distance 1, codes [3, 0], Λ = 0.5",
+    )
+
+
+@ATTENTION.holds(
+    "is the prox with a Gaussian Σ", cause="eq. 11 with w in the place of Σ divided by its sum"
+)
+def is_the_prox(answer: Answer) -> None:
+    codes, patches, kappa = torch.randn(1, 3, 12), torch.randn(1, 4, 12), torch.rand(4)
+    mask, threshold = window_mask((3, 4), 3), torch.rand(3, 1)
+    found = answer(codes, patches, kappa, mask, threshold)
+    expected = prox.relaxed_group_threshold(
+        codes, gaussian_similarity(patches, kappa, mask), threshold
+    )
+    ensure(
+        found.isfinite().all().item(),
+        case="12 patches, window 3",
+        expected="finite numbers",
+        actual="some are not",
+    )
+    same(found, expected, case="12 patches, window 3", tolerance=1e-4)
+
+
+ATTENTION.agrees(
+    lambda: [
+        (torch.randn(2, 3, 6), torch.randn(2, 4, 6), torch.rand(4), window_mask((2, 3), 3), 0.5),
+        (torch.randn(1, 5, 4), torch.randn(1, 2, 4), torch.rand(2), _all(4), torch.rand(5, 1)),
+    ],
+    tolerance=1e-4,
+)

@@ -1,0 +1,533 @@
+# %% [markdown]
+# # 05 · SC: training the whole denoiser
+#
+# LISTA learned how to *find* a code. What a code means, and how it becomes a patch again, was
+# fixed. Here everything is learned together, from nothing but pairs of noisy and clean pictures.
+# The result is SC, the simplest model of GroupSC's paper, with 68,352 numbers.
+#
+# **You will be able to**
+#
+# - say what centring, $\mathbf W \ne \mathbf D$ and a border-aware loss are for, and measure what
+#   each of them brings;
+# - write SC as one function, and train it;
+# - look into a trained model: what its matrices have become, and what its steps do;
+# - recognise the artefacts of a denoiser that codes every patch by itself.
+#
+# **Before you start**
+#
+# - **Time:** 60 minutes; all cells together run in half a minute on a laptop.
+# - **You need:** lesson 04 (the layer of eq. 3, Adam), and with it lessons 01 to 03.
+# - **Source:** GroupSC: Lecouat, Ponce, Mairal, *Fully trainable and interpretable non-local
+#   sparse models for image restoration*, ECCV 2020, §3.1 (eq. 5, 6 and 7) and §3.6. SC follows
+#   CSCNet: Simon and Elad, 2019.
+
+# %%
+# %matplotlib inline
+import torch
+from torch import Tensor
+
+from lessons_lib import classical, data, metrics
+from lessons_lib.checkpoints import load_card, load_model
+from lessons_lib.degradations import GaussianNoise
+from lessons_lib.exercises import check
+from lessons_lib.models import PatchSC, restore
+from lessons_lib.models.base import PatchConfig
+
+# %%
+from lessons_lib.ops import patches as pieces
+from lessons_lib.ops.prox import soft_threshold
+from lessons_lib.training.config import Run
+from lessons_lib.training.crops import Crops
+from lessons_lib.viz import figures, widgets
+
+torch.set_num_threads(1)  # sums in one order, and no waiting between many small steps
+sigma = 25 / 255
+photographs = {"camera": data.sample("camera")[..., 106:234, 186:314],
+               "gravel": data.sample("gravel", size=128), "brick": data.sample("brick", size=128)}
+seen = {name: GaussianNoise(sigma)(image, name) for name, image in photographs.items()}
+
+# %% [markdown]
+# ## 1. What need a network not see?
+#
+# How bright a patch is on average says nothing about how to denoise it. So eq. 5 takes each
+# patch's mean away before coding, and eq. 6 adds it again after:
+#
+# $$ \mathbf y_i^c = \mathbf y_i - \mu_i \mathbf 1_m , \qquad
+#    \mu_i = \tfrac1m \mathbf 1_m^\top \mathbf y_i . $$
+#
+# The average over $m$ pixels has little noise already: its standard deviation is $\sigma/\sqrt m$,
+# a ninth of σ for patches of 9 × 9 pixels.
+#
+# ### Exercise 1: centre the patches
+#
+# Return the centred patches and the means. All patches of several images come at once.
+#
+# *Expect* the two pictures below to add up to the noisy one.
+#
+# <details><summary>Hint</summary>
+#
+# A patch is a column, axis 1 of $(B, m, N)$. Keep that axis in the mean.
+# </details>
+
+
+# %%
+def centre(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Eq. 5, (B, m, N) -> centred (B, m, N) and means (B, 1, N)."""
+    ### BEGIN SOLUTION
+    mean = patches.mean(dim=1, keepdim=True)
+    return patches - mean, mean
+    ### END SOLUTION
+
+
+centre = check("sc.centre", centre)
+noisy, clean = seen["camera"], photographs["camera"]
+centred, mean = centre(pieces.extract_patches(noisy, 9))
+means = pieces.overlap_average(mean.expand(-1, 81, -1), (128, 128), 9)
+details = pieces.overlap_average(centred, (128, 128), 9)
+print(f"largest error of the sum: {(means + details - noisy).abs().max():.0e}")
+figures.show_images({"noisy": noisy, "the average of the means": means,
+                     "0.5 + the average of the rest": 0.5 + details}, width=8)
+
+# %% [markdown]
+# **What to notice.** The left part of the sum is blurred and nearly free of noise. It goes around
+# the network: "low-frequency components do not flow through the model", says GroupSC §3.1. All
+# that has to be coded is on the right, where detail and noise are of the same size. In section 4
+# we measure what this is worth.
+#
+# ## 2. Which errors count?
+#
+# Training uses small crops, because their patches are quickly coded. But a pixel in the corner of
+# a crop belongs to one patch, and one in the middle of a large picture to 81. *Toy example:* of
+# a crop of 20 × 20 pixels and patches of 8 × 8, how many pixels get all 64 estimates? Those with
+# at least 7 neighbours on each side: 6 × 6 of them, not one in ten.
+#
+# Whole photographs have next to no such corners. So why learn to be good at them? GroupSC §3.6
+# rescales the loss by the number of estimates; its code multiplies the *error* of a pixel by
+#
+# $$ m_p = \frac{\text{number of patches that hold pixel } p}{\text{largest such number}} . $$
+#
+# ### Exercise 2: border weights
+#
+# Compute this picture of weights for an image of `shape` and square patches, one at every
+# position.
+#
+# *Expect* the pyramid with a flat top on the left of the next figure.
+#
+# <details><summary>Hint</summary>
+#
+# `pieces.overlap_add(patches, shape, size)` adds patches to the image, at all positions. Which
+# patches make it count? There are $(H - \text{size} + 1)(W - \text{size} + 1)$ of them.
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def border_weights(shape: tuple[int, int], size: int) -> Tensor:
+    """Estimates per pixel over their maximum, (1, 1, H, W)."""
+    ### BEGIN SOLUTION
+    count = (shape[0] - size + 1) * (shape[1] - size + 1)
+    counts = pieces.overlap_add(torch.ones(1, size**2, count), shape, size)
+    return counts / counts.max()
+    ### END SOLUTION
+
+
+border_weights = check("sc.border_weights", border_weights)
+weights = border_weights((20, 20), 8)
+print(f"{(weights == 1).float().mean():.0%} of the pixels have all 64 estimates")
+
+# %% [markdown]
+# Are few estimates really worse? We take a model that is not trained at all, eight steps of ISTA
+# with a learned dictionary, on 200 crops, and sort its squared errors by the number of estimates.
+# The photographs are those of lesson 04: `Crops` trains on seven and keeps *camera* and *gravel*
+# for us.
+
+# %%
+config = PatchConfig(patch=8, atoms=100, steps=8, threshold=0.03)
+options = {"patch": config.patch, "atoms": config.atoms, "steps": config.steps}
+run = Run("lesson-05", "sc", 25, options, dataset="samples", crop=20, batch=4, steps=250,
+          learning_rate=5e-3, schedule="cosine", dictionary_lam=0.1, dictionary_patches=20_000)
+crops = Crops(run, channels=1)
+D0 = crops.dictionary(config.patch, config.atoms)
+untrained = PatchSC(config, D0).requires_grad_(False)
+pairs = [crops.batch(10**6 + step) for step in range(50)]
+errors = torch.cat([untrained(some) - crop for crop, some in pairs]).square().mean(dim=0)[0]
+
+# %%
+most = (1, 2, 4, 8, 16, 32, 63, 64)
+span = torch.bucketize((64 * weights[0, 0]).round(), torch.tensor(most))
+figure = figures.new_figure(9, 3, columns=2)
+left, right = figure.axes
+shown = left.imshow(weights[0, 0], cmap="gray", vmin=0, vmax=1)
+figure.colorbar(shown, ax=left)
+left.set_title("border weights m")
+right.bar(range(8), [255**2 * errors[span == index].mean() for index in range(8)])
+right.set(xlabel="estimates of a pixel, at most", ylabel="squared error, grey levels",
+          xticks=range(8), xticklabels=most)
+figure
+
+# %% [markdown]
+# **What to notice.** The errors of several estimates partly cancel, so a corner pixel with its one
+# estimate is much worse off than a pixel with all 64. Without weights, most of the loss would come
+# from pixels that hardly ever occur in use.
+#
+# ### Exercise 3: the loss
+#
+# Eq. 7 minimises the squared error of the *picture*. With border weights, for a batch of $B$ crops:
+#
+# $$ \frac1B \sum_b \sum_p \bigl( m_p\, (\hat x_{b,p} - x_{b,p}) \bigr)^2 . $$
+#
+# You are given the counts, not the weights.
+#
+# *Expect* a loss between 0.1 and 0.3 for the untrained model.
+#
+# <details><summary>Hint</summary>
+#
+# The weight stands inside the square, so an error counts by $m_p^2$.
+# </details>
+
+
+# %%
+def weighted_loss(estimate: Tensor, clean: Tensor, counts: Tensor) -> Tensor:
+    """Eq. 7 with border weights, (B, 1, H, W), (B, 1, H, W), (1, 1, H, W) -> a number."""
+    ### BEGIN SOLUTION
+    weight = counts / counts.max()
+    return (weight * (estimate - clean)).square().sum() / len(estimate)
+    ### END SOLUTION
+
+
+weighted_loss = check("sc.loss", weighted_loss)
+crop, some = pairs[0]
+counts = untrained.estimate_counts((20, 20))
+print(f"untrained: {weighted_loss(untrained(some), crop, counts):.2f}")
+
+# %% [markdown]
+# ## 3. The model
+#
+# ### Exercise 4: SC
+#
+# Put it together. Centre the patches of the noisy picture (eq. 5). Code them by $K$ steps with
+# *one* pair $\mathbf C$, $\mathbf D$ and thresholds that change from step to step (eq. 3):
+#
+# $$ \boldsymbol\alpha \leftarrow S_{\Lambda_k}\bigl[\boldsymbol\alpha + \mathbf C^\top
+#    (\mathbf y^c - \mathbf D \boldsymbol\alpha)\bigr] , \qquad k = 0, \dots, K - 1 . $$
+#
+# Turn codes into patches by a third matrix, give them their means, and average (eq. 6):
+# $\hat{\mathbf x} = \text{average of } \mathbf W \boldsymbol\alpha_i + \mu_i$.
+#
+# *Expect* no difference to the library's `PatchSC`, to rounding.
+#
+# <details><summary>Hint</summary>
+#
+# `thresholds` is $(K, p, 1)$: loop over it. `@` works on $(B, m, N)$ as on $(m, N)$.
+# `pieces.overlap_average(patches, (H, W), size)` divides by the counts of section 2 by itself.
+# </details>
+
+
+# %%
+def denoise(
+    noisy: Tensor, C: Tensor, D: Tensor, W: Tensor, thresholds: Tensor, size: int
+) -> Tensor:
+    """SC, (B, 1, H, W), three times (m, p), (K, p, 1) -> (B, 1, H, W)."""
+    ### BEGIN SOLUTION
+    patches, mean = centre(pieces.extract_patches(noisy, size))
+    codes = patches.new_zeros(len(patches), D.shape[1], patches.shape[-1])
+    for threshold in thresholds:
+        codes = soft_threshold(codes + C.T @ (patches - D @ codes), threshold)
+    return pieces.overlap_average(W @ codes + mean, noisy.shape[-2:], size)
+    ### END SOLUTION
+
+
+denoise = check("sc.denoise", denoise)
+ours = denoise(some, untrained.C, untrained.D, untrained.W, untrained.thresholds, config.patch)
+print(f"largest difference to PatchSC: {(ours - untrained(some)).abs().max():.0e}")
+large = sum(weight.numel() for weight in PatchSC(PatchConfig()).parameters())
+print(f"with the paper's sizes (patches of 9 × 9, 256 atoms, 24 steps): {large:,} numbers")
+assert large == 68_352
+
+# %% [markdown]
+# Why a third matrix? The $\ell_1$ penalty makes codes too small (lesson 02), so $\mathbf D
+# \boldsymbol\alpha$ has too little contrast. $\mathbf W$ may paint stronger than $\mathbf D$
+# explains. At the start all three are the learned dictionary, divided by its largest singular
+# value (§3.6): then the first network is ISTA, with a step that is safe.
+#
+# ## 4. Half a minute of training
+#
+# We train four models on the same crops: SC, and SC with one of its parts taken away. Every now
+# and then we look at parts of *camera* and *gravel*, which none of them sees in training.
+
+
+# %%
+class Uncentred(PatchSC):
+    """SC that leaves the mean in the patches."""
+
+    def cut(self, noisy: Tensor) -> tuple[Tensor, Tensor]:
+        patches = pieces.extract_patches(noisy, self.config.patch)
+        return patches, torch.zeros_like(patches[:, :1])
+
+
+flat = D0.clone()
+flat[:, 0] = 1 / config.patch  # without centring, one atom has to be constant
+models = {name: PatchSC(config, D0) for name in ("SC", "W = D", "border not weighted")}
+models["not centred"] = Uncentred(config, flat)
+models["W = D"].W = models["W = D"].D
+look = [torch.cat([some[name] for name in ("camera", "gravel")])[..., 32:96, 32:96]
+        for some in (photographs, seen)]
+look[0] = look[0][..., 7:-7, 7:-7]  # pixels with all estimates, as most of a photograph
+
+
+# %%
+def train(model: PatchSC, counts: Tensor) -> list[float]:
+    """Minimise the weighted loss; returns the PSNR on what it does not see, every 50 steps."""
+    optimizer, curve = torch.optim.Adam(model.parameters(), eps=run.eps), []
+    for step in range(run.steps + 1):
+        if step % 50 == 0:
+            estimate = model(look[1]).detach()[..., 7:-7, 7:-7]
+            curve.append(metrics.psnr(estimate, look[0]).mean().item())
+        crop, some = crops.batch(step)
+        optimizer.param_groups[0]["lr"] = run.rate(step)
+        loss = weighted_loss(model(some), crop, counts)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return curve
+
+
+# %%
+curves = {name: train(model, torch.ones_like(counts) if "not weighted" in name else counts)
+          for name, model in models.items()}
+gain = curves["SC"][-1] - curves["SC"][0]
+print(f"SC gained {gain:.2f} dB on ISTA, its start")
+assert gain > 0.5
+assert curves["SC"][-1] - curves["not centred"][-1] > 0.25
+
+# %% tags=["nbsphinx-thumbnail"]
+figure = figures.new_figure(6.5, 3.4)
+for (name, curve), style in zip(curves.items(), ("o-", "s--", "^:", "d-."), strict=True):
+    figure.axes[0].plot(range(0, run.steps + 1, 50), curve, style, label=name, markersize=4)
+    print(f"{name:20s} {curve[0]:6.2f} -> {curve[-1]:.2f} dB")
+figure.axes[0].set(xlabel="training steps", ylabel="PSNR in dB")
+figure.axes[0].set_ylim(24.5, curves["SC"][-1] + 0.5)
+figure.axes[0].legend(frameon=False, loc="lower right")
+figure.axes[0].grid(alpha=0.3)
+figure
+
+# %% [markdown]
+# **What to notice.** A few hundred small steps buy a decibel: ISTA had the right form and the wrong
+# numbers. *Centring* matters: without it, the network has to carry the mean through every step,
+# with thresholds in the way. $\mathbf W \ne \mathbf D$ brings little here, and the *border
+# weights* nothing that could be told from chance: with another `seed` in `run`, the order of the
+# three upper curves changes. The weights stand for a principle, to train on the errors that will
+# occur. They also throw away most of these small crops; the paper's have 56 × 56 pixels.
+#
+# ## 5. The same, for longer
+#
+# `sc-gray-25` comes with the course. It has the paper's sizes and was trained by the library's
+# `lessons train runs/sc-gray-25.toml`, whose loop is that of section 4 with three precautions: it
+# saves its state, averages its weights over the last steps, and goes back if it diverges.
+
+# %%
+card, shipped = load_card("sc-gray-25"), load_model("sc-gray-25")
+print(f"{card.steps} steps of {card.run['batch']} crops of {card.run['crop']} pixels from "
+      f"{card.data}, {sum(card.hours.values()):.1f} hours")
+rivals = {"lesson 03": lambda noisy: classical.METHODS["dictionary"].function(noisy, sigma),
+          "lesson 04": lambda noisy: restore(load_model("lista-gray-25"), noisy),
+          "SC, above": lambda noisy: restore(models["SC"], noisy),
+          "SC": lambda noisy: restore(shipped, noisy)}
+results = {name: {method: function(noisy) for method, function in rivals.items()}
+           for name, noisy in seen.items()}
+
+
+# %%
+def decibels(estimate: Tensor, clean: Tensor) -> float:
+    """PSNR of one image, clipped to [0, 1]."""
+    return float(metrics.psnr(estimate.clamp(0, 1), clean))
+
+
+print("PSNR in dB" + "".join(f"{method:>11s}" for method in ("noisy", *rivals)))
+scores = {name: {method: decibels(image, photographs[name]) for method, image in row.items()}
+          for name, row in results.items()}
+for name, row in scores.items():
+    values = [decibels(seen[name], photographs[name]), *row.values()]
+    print(f"{name:10s}" + "".join(f"{value:11.2f}" for value in values))
+margins = [row["SC"] - row["lesson 04"] for row in scores.values()]
+print(f"SC against lesson 04's LISTA: {sum(margins) / 3:+.2f} dB on average")
+assert sum(margins) / 3 > 0.12
+assert scores["camera"]["SC"] > scores["camera"]["lesson 03"] + 0.2
+
+# %% [markdown]
+# **What to notice.** SC beats the shipped LISTA of lesson 04, which has more than twice as many
+# numbers: 24 steps that share their matrices do more than eight that do not, and $\mathbf D$ and
+# $\mathbf W$ were free. (LISTA was trained for a shorter time, too.) Its lead over lesson 03 is
+# smallest on the brick wall. A dictionary learned from the noisy wall itself knows something that
+# SC cannot know: that this picture repeats itself. (The small SC of section 4 had *brick* among
+# its training photographs, so there its number proves nothing.)
+#
+# *Question.* Take a larger piece of the wall, `size=256`, in the second cell. Who wins then, and
+# why?
+
+# %% [markdown] tags=["solution"]
+# *Answer.* Lesson 03 does, by more than half a decibel. Its dictionary has four times as many
+# patches of this wall to learn from. SC never learns from the picture that it restores.
+
+# %% [markdown]
+# ## 6. What has it become?
+#
+# All three matrices started as one learned dictionary. Here are twenty atoms that are used often:
+# $\mathbf C$, what a step looks for, in the first row; $\mathbf D$, what it takes as explained, in
+# the second; $\mathbf W$, what is painted in the end, in the third.
+
+# %%
+y, mu = shipped.cut(seen["camera"])
+z, history = shipped.first_codes(y), []
+for threshold in shipped.thresholds:
+    z = soft_threshold(z + shipped.C.T @ (y - shipped.D @ z), threshold)
+    history.append(z)
+used = (z[0] != 0).float().mean(dim=1)
+often = used.argsort(descending=True)[:60:3]
+rows = torch.cat([weight[:, often] for weight in (shipped.C, shipped.D, shipped.W)], dim=1)
+figures.show_dictionary(rows, 9, columns=20, width=10)
+
+
+# %%
+def cosines(left: Tensor, right: Tensor) -> Tensor:
+    """Cosine between each atom of one matrix and its partner in another."""
+    return (left * right).sum(dim=0) / (left.norm(dim=0) * right.norm(dim=0))
+
+
+figure = figures.new_figure(9, 2.8, columns=2)
+pairs = {"C and W": (shipped.C, shipped.W), "D and W": (shipped.D, shipped.W)}
+for (name, (left, right)), style in zip(pairs.items(), ("stepfilled", "step"), strict=True):
+    ratio = right.norm(dim=0) / left.norm(dim=0)
+    for axes, values in zip(figure.axes, (cosines(left, right), ratio), strict=True):
+        axes.hist(values.numpy(), bins=30, histtype=style, alpha=0.7, linewidth=2, label=name)
+    print(f"{name}: median cosine {cosines(left, right).median():.2f}, ratio {ratio.median():.2f}")
+figure.axes[0].set(xlabel="cosine", ylabel="atoms")
+figure.axes[1].set_xlabel("length of w / length of its partner")
+figure.axes[0].legend(frameon=False, loc="upper left")
+figure
+
+# %% [markdown]
+# **What to notice.** $\mathbf C$ and $\mathbf W$ still resemble each other; $\mathbf D$, between
+# them, has gone furthest, and looks grainy. It is no longer a picture of anything: it only has to
+# tell the next step what not to look for again. $\mathbf W$ is longer than $\mathbf C$ for most
+# atoms, and paints back the contrast that thresholds take away. A few atoms have a *negative*
+# cosine: spots that $\mathbf C$ finds dark and $\mathbf W$ paints bright. They take something
+# away that other atoms put too much of. No dictionary of lesson 03 would do this.
+#
+# How do the codes come about? On the left the thresholds of all steps (line: median over atoms,
+# band: 10th to 90th percentile). On the right the quality if one stopped after a step.
+
+# %%
+figure = figures.new_figure(9, 3, columns=2)
+left, right = figure.axes
+at, quality = range(1, 25), {}
+low, middle, high = shipped.thresholds[..., 0].quantile(torch.tensor([0.1, 0.5, 0.9]), dim=1)
+left.fill_between(at, low, high, alpha=0.25)
+left.plot(at, middle)
+left.set(xlabel="step", ylabel="threshold", ylim=(0, None))
+for (name, matrix), style in zip({"W": shipped.W, "D": shipped.D}.items(), "-:", strict=True):
+    quality[name] = [decibels(shipped.average(matrix @ z + mu, seen["camera"]), clean)
+                     for z in history]
+    right.plot(at, quality[name], style, label=f"painted with {name}")
+right.set(xlabel="step", ylabel="PSNR in dB")
+right.legend(frameon=False)
+figure
+
+# %% [markdown]
+# **What to notice.** The first steps help most, as with ISTA: the model is still an algorithm, and
+# can be stopped early. And $\mathbf W$ has become essential: the same codes, painted with
+# $\mathbf D$, are far worse. The thresholds differ from atom to atom much more than from step to
+# step. They fall a little at the very end, where no later step can correct them.
+#
+# Stop it where you like, with either matrix:
+
+
+# %%
+def draw(step: int, painted_with: str) -> figures.Figure:
+    """The camera after so many steps."""
+    matrix = {"W": shipped.W, "D": shipped.D}[painted_with]
+    active = (history[step - 1] != 0).float().sum(dim=1).mean()
+    estimate = shipped.average(matrix @ history[step - 1] + mu, seen["camera"])
+    return figures.show_images({f"{active:.0f} atoms per patch": estimate}, clean=clean,
+                               crop=(20, 30, 80, 80), residual=True, width=4)
+
+
+widgets.explore(draw, step=[24, 1, 2, 4, 8, 12, 16, 20, 22], painted_with=["W", "D"])
+
+# %% [markdown]
+# ## 7. What does a lonely patch see?
+#
+# The first figure of GroupSC's paper shows what goes wrong with sparsity alone. Here is our
+# version: the tip of a rocket before an empty sky, and some joints of the brick wall, with three
+# times the contrast. On the right, the same with *other* noise.
+
+# %%
+places = {"rocket": (105, 290), "brick": (205, 205)}
+panels = {}
+for name, (top, left) in places.items():
+    truth = data.sample(name)[..., top : top + 64, left : left + 64]
+    versions = [truth, *[GaussianNoise(sigma)(truth, f"{name}-{seed}") for seed in "ab"]]
+    images = [truth, versions[1], *[restore(shipped, version) for version in versions[1:]]]
+    for label, image in zip(("clean", "noisy", "SC", "SC, other noise"), images, strict=True):
+        panels[f"{name}: {label}"] = 0.5 + 3 * (image - truth.mean())
+figures.show_images(panels, columns=4, width=11)
+
+# %% [markdown]
+# **What to notice.** The sky has scratches, and the straight edges of the mortar wobble. With other
+# noise the scratches are elsewhere: they are noise that happened to look like an atom. Each patch
+# decides alone, and now and then the noise convinces one of them. But a scratch in one patch is
+# not there in the patches around it, or in those of the next brick. Somebody only has to ask them.
+#
+# ## What breaks
+#
+# **Another σ.** As in lesson 04, the thresholds can be scaled along. For comparison, lesson 03's
+# method, which is told σ and learns from the picture itself. **Too small an image.** **A picture
+# with other contrast or brightness.**
+
+# %%
+camera, weights = photographs["camera"][..., 16:112, 16:112], shipped.state_dict()
+print("PSNR in dB     noisy   lesson 03      SC   SC, thresholds scaled")
+for level in (15, 50):
+    noisy = GaussianNoise(level / 255)(camera, "camera")
+    scaled = PatchSC(shipped.config)
+    scaled.load_state_dict(weights | {"raw_thresholds": weights["raw_thresholds"] * level / 25})
+    row = [noisy, classical.METHODS["dictionary"].function(noisy, level / 255),
+           restore(shipped, noisy), restore(scaled, noisy)]
+    print(f"σ = {level}/255 " + "".join(f"{decibels(image, camera):10.2f}" for image in row))
+
+# %%
+try:
+    shipped(seen["camera"][..., :8, :40])
+except ValueError as error:
+    print(f"ValueError: {error}")
+tiny, part = seen["camera"][..., :8, :40], seen["gravel"][..., :60, :60]
+print("restore, which mirrors the border first:", tuple(restore(shipped, tiny).shape))
+estimate = shipped(part)
+print(f"brighter by 0.3: differs by {(shipped(part + 0.3) - 0.3 - estimate).abs().max():.0e}")
+print(f"half the contrast: differs by {(2 * shipped(part / 2) - estimate).abs().max():.2f}")
+
+# %% [markdown]
+# **What to notice.**
+#
+# - **σ.** A trained model knows one noise level. At 15 it removes detail that it takes for noise;
+#   at 50 it takes noise for detail, and most of the noise stays. Lesson 03, which is told σ, is
+#   ahead at both. Scaled thresholds repair it. Lesson 10 shares $\mathbf C$, $\mathbf D$ and
+#   $\mathbf W$ between noise levels and learns thresholds for each: the same thought, trained.
+# - **Size.** Below 9 × 9 pixels there is no patch. `restore` adds a mirrored border first, which
+#   also gives border pixels as many estimates as all others.
+# - **Brightness** makes no difference, thanks to centring. **Contrast** does: half the contrast is
+#   half the noise, too, and the thresholds do not know it.
+#
+# ## Where this goes
+#
+# SC codes every patch as if it were the only one. Lesson 06 is about the opposite: denoising by
+# finding patches that look alike, without any coding. Lesson 07 puts similar patches into groups
+# that must agree on their atoms. Lesson 08 combines both in GroupSC: SC with one line changed.
+#
+# **Further reading**
+#
+# - D. Simon, M. Elad, *Rethinking the CSC model for natural images*, NeurIPS 2019: CSCNet, from
+#   which SC takes its three matrices, and training end to end.
+# - M. Scetbon, M. Elad, P. Milanfar, *Deep K-SVD denoising*, 2019: lesson 03's method, trained end
+#   to end in another way.
+# - J. Mairal, F. Bach, J. Ponce, *Task-driven dictionary learning*, IEEE Trans. Pattern Analysis
+#   and Machine Intelligence, 2012: the gradient through an *exact* lasso, without unrolling.

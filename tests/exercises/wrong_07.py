@@ -1,0 +1,154 @@
+"""Wrong answers to the exercises of lesson 07, each with the property that it breaks."""
+
+import math
+
+from lessons_lib.exercises.core import FINITE, SHAPE, TYPE, UNCHANGED
+from lessons_lib.exercises.lesson_07 import group_step, largest_lambda
+from lessons_lib.ops.prox import group_threshold, soft_threshold
+
+
+def shorten(z, threshold, dim=-1, clamp=True, order=2):
+    """Group thresholding with one thing wrong."""
+    length = z.norm(p=order, dim=dim, keepdim=True).clamp_min(1e-12)
+    factor = 1 - threshold / length
+    return z * (factor.clamp_min(0) if clamp else factor)
+
+
+def unguarded(z, threshold):
+    length = z.norm(dim=-1, keepdim=True)
+    return z / length * (length - threshold).clamp_min(0)
+
+
+def keep_or_kill(z, threshold):
+    return z * (z.norm(dim=-1, keepdim=True) > threshold)
+
+
+def by_the_square(z, threshold):
+    square = z.square().sum(dim=-1, keepdim=True).clamp_min(1e-12)
+    return z * (1 - threshold / square).clamp_min(0)
+
+
+def one_for_all(z, threshold):
+    """Judges a row by all groups together."""
+    squares = z.square() if z.dim() == 2 else z.square().mean(dim=0, keepdim=True)
+    length = squares.sum(dim=-1, keepdim=True).sqrt().clamp_min(1e-12)
+    return z * (1 - threshold / length).clamp_min(0)
+
+
+def in_place(z, threshold):
+    z *= (1 - threshold / z.norm(dim=-1, keepdim=True).clamp_min(1e-12)).clamp_min(0)
+    return z
+
+
+def lengths(patches, dictionary):
+    return (dictionary.T @ patches).norm(dim=1)
+
+
+def moving(sign=1.0, weight=math.sqrt, scaled=True, prox=group_threshold, stale=False):
+    """A step of ISTA on groups with one thing wrong."""
+
+    def answer(patches, dictionary, codes, lam, step):
+        left = patches if stale else patches - dictionary @ codes
+        moved = codes + sign * step * dictionary.T @ left
+        return prox(moved, (step if scaled else 1.0) * lam * weight(patches.shape[-1]))
+
+    return answer
+
+
+def counts_the_pixels(patches, dictionary, codes, lam, step):
+    moved = codes + step * dictionary.T @ (patches - dictionary @ codes)
+    return group_threshold(moved, step * lam * math.sqrt(patches.shape[-2]))
+
+
+def mixes(patches, dictionary, codes, lam, step):
+    """Judges a row over all groups."""
+    moved = codes + step * dictionary.T @ (patches - dictionary @ codes)
+    joined = moved.permute(1, 0, 2).flatten(1)
+    kept = group_threshold(joined, step * lam * math.sqrt(patches.shape[-1]))
+    return kept.view(moved.shape[1], len(moved), -1).permute(1, 0, 2)
+
+
+def overwrites(patches, dictionary, codes, lam, step):
+    codes.copy_(group_step(patches, dictionary, codes, lam, step))
+    return codes
+
+
+ONE_ROW = "one row: its Euclidean length"
+WRONG = {
+    "group_lasso.norm": [
+        (lambda a: a.norm(dim=0).sum(), ONE_ROW),
+        (lambda a: a.abs().sum(), ONE_ROW),
+        (lambda a: a.norm(), "one column: the sum of magnitudes, as in the lasso"),
+        (lambda a: a.square().sum(dim=1).sum(), ONE_ROW),
+        (lambda a: a.norm(dim=1).max(), "one column: the sum of magnitudes, as in the lasso"),
+        (lambda a: a.norm(dim=1), SHAPE),
+        (lambda a: a.norm(dim=1).sum().item(), TYPE),
+    ],
+    "group_lasso.prox": [
+        (
+            lambda z, t: shorten(z, t, dim=-2),
+            "a longer row gets shorter by the threshold, and keeps its direction",
+        ),
+        (soft_threshold, "a longer row gets shorter by the threshold, and keeps its direction"),
+        (
+            lambda z, t: shorten(z, t, clamp=False),
+            "a row shorter than the threshold becomes zero",
+        ),
+        (unguarded, FINITE),
+        (keep_or_kill, "a longer row gets shorter by the threshold, and keeps its direction"),
+        (by_the_square, "a longer row gets shorter by the threshold, and keeps its direction"),
+        (lambda z, t: shorten(z, t, order=1), "a row shorter than the threshold becomes zero"),
+        (one_for_all, "groups do not mix"),
+        (in_place, UNCHANGED),
+    ],
+    "group_lasso.largest_lambda": [
+        (
+            lambda y, d: lengths(y, d).max().item(),
+            "equal patches need no more than one of them",
+        ),
+        (
+            lambda y, d: lengths(y, d).max().item() / y.shape[1],
+            "equal patches need no more than one of them",
+        ),
+        (
+            lambda y, d: lengths(y, d).max().item() / math.sqrt(len(y)),
+            "for one patch it is that of the lasso",
+        ),
+        (
+            lambda y, d: (d.T @ y).max().item(),
+            "for one patch it is that of the lasso",
+        ),
+        (
+            lambda y, d: (d.T @ y).abs().max().item(),
+            "above it zero is optimal, below it is not",
+        ),
+        (
+            lambda y, d: lengths(y, d).mean().item() / math.sqrt(y.shape[1]),
+            "for one patch it is that of the lasso",
+        ),
+        (
+            lambda y, d: largest_lambda(y, d) ** 2,
+            "for one patch it is that of the lasso",
+        ),
+    ],
+    "group_lasso.step": [
+        (
+            moving(sign=-1.0),
+            "with step 1, λ = 0 and an orthonormal dictionary, the codes are DᵀY",
+        ),
+        (
+            moving(stale=True),
+            "with step 1, λ = 0 and an orthonormal dictionary, the codes are DᵀY",
+        ),
+        (moving(scaled=False), "groups of one patch: a step of the lasso"),
+        (counts_the_pixels, "groups of one patch: a step of the lasso"),
+        (moving(weight=lambda n: 1.0), "n copies of a patch move like the patch alone"),
+        (moving(weight=lambda n: n), "n copies of a patch move like the patch alone"),
+        (
+            moving(prox=soft_threshold),
+            "n copies of a patch move like the patch alone",
+        ),
+        (mixes, "groups of one patch: a step of the lasso"),
+        (overwrites, UNCHANGED),
+    ],
+}
