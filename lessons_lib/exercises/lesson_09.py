@@ -1,0 +1,405 @@
+"""Exercises of lesson 09: CSR, the proximal operator that pulls to zero and to a guess."""
+
+import torch
+from torch import Tensor
+
+from lessons_lib.exercises.core import (
+    Answer,
+    Exercise,
+    ensure,
+    ensure_batchwise,
+    ensure_minimal,
+    same,
+)
+from lessons_lib.ops import prox
+from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms
+
+
+def cost(u: Tensor, z: Tensor, beta: Tensor, lam: float, gamma: float) -> Tensor:
+    """What the proximal operator of CSR minimises, for each entry alone.
+
+    ``½(u − z)² + λ|u| + λγ|u − β|``
+
+    Args:
+        u: candidates; all tensors broadcast against each other.
+        z: where we stand.
+        beta: the guesses.
+        lam: λ, not negative.
+        gamma: γ, not negative.
+
+    Returns:
+        One number per entry; `lessons_lib.ops.prox.csr_penalty` sums the last two terms.
+
+    Source: GroupSC eq. 8 and 15.
+    """
+    return 0.5 * (u - z).square() + lam * (u.abs() + gamma * (u - beta).abs())
+
+
+def brute_force(z: Tensor, beta: Tensor, lam: float, gamma: float, candidates: Tensor) -> Tensor:
+    """For each entry the candidate of smallest cost, ``(N,), (N,), (G,)`` to ``(N,)``."""
+    table = cost(candidates[:, None], z, beta, lam, gamma)  # (G, N)
+    return candidates[table.argmin(dim=0)]
+
+
+def average_codes(codes: Tensor, similarity: Tensor) -> Tensor:
+    """β: for each patch the average code of the patches that resemble it.
+
+    ``β_i = Σ_l Σ_li z_l / Σ_l Σ_li``
+
+    Args:
+        codes: ``(B, K, N)``.
+        similarity: ``(B, N, N)``, non-negative; column ``i`` weighs the patches for patch ``i``.
+
+    Returns:
+        ``(B, K, N)``.
+
+    Source: GroupSC eq. 16.
+    """
+    return codes @ (similarity / similarity.sum(dim=-2, keepdim=True))
+
+
+def csr_step(
+    codes: Tensor,
+    patches: Tensor,
+    C: Tensor,
+    D: Tensor,
+    similarity: Tensor,
+    threshold: Tensor,
+    gamma: Tensor,
+) -> Tensor:
+    """One step of trainable CSR, from codes ``(B, K, N)`` to codes ``(B, K, N)``.
+
+    ``z ← prox of Λ(‖·‖₁ + γ‖· − β‖₁) at z + Cᵀ(y − Dz)``
+
+    Args:
+        codes: ``z``.
+        patches: ``y``, ``(B, m, N)``, centred.
+        C: ``(m, K)``.
+        D: ``(m, K)``.
+        similarity: ``(B, N, N)``, see `average_codes`.
+        threshold: Λ, ``(K, 1)``.
+        gamma: γ, one number.
+
+    Source: GroupSC Algorithm 1, line 9, with Proposition 1.
+    """
+    ahead = codes + C.mT @ (patches - D @ codes)
+    return prox.csr_threshold(ahead, average_codes(codes, similarity), threshold, gamma)
+
+
+COST = Exercise("csr.cost", cost)
+
+
+@COST.holds(
+    "at u = z only the pulls are left",
+    cause="what does each of the three terms cost where u = z?",
+)
+def at_z(answer: Answer) -> None:
+    z = torch.tensor([2.0])
+    same(
+        answer(z, z, torch.tensor([1.0]), 0.5, 0.4),
+        torch.tensor([0.5 * 2 + 0.5 * 0.4 * 1]),
+        case="u = z = 2, β = 1, λ = 0.5, γ = 0.4",
+    )
+
+
+@COST.holds("without λ it is half the squared distance to z", cause="what does γ multiply?")
+def no_penalty(answer: Answer) -> None:
+    u, z, beta = torch.randn(3, 5)
+    same(answer(u, z, beta, 0.0, 2.0), 0.5 * (u - z) ** 2, case="5 random numbers, λ = 0, γ = 2")
+
+
+@COST.holds("without γ the guess does not matter")
+def no_guess(answer: Answer) -> None:
+    u, z, beta = torch.randn(3, 5)
+    same(
+        answer(u, z, beta, 0.7, 0.0),
+        answer(u, z, -beta, 0.7, 0.0),
+        case="5 random numbers, λ = 0.7, γ = 0, and the same with −β",
+    )
+
+
+@COST.holds(
+    "turning all signs changes nothing", cause="absolute values, or the numbers themselves?"
+)
+def symmetric(answer: Answer) -> None:
+    u, z, beta = torch.randn(3, 5)
+    same(
+        answer(-u, -z, -beta, 0.7, 0.6),
+        answer(u, z, beta, 0.7, 0.6),
+        case="5 random numbers, and their negatives",
+    )
+
+
+@COST.holds(
+    "entry by entry, the two pulls add up to the penalty of the library",
+    cause="one number per entry, or their sum?",
+)
+def adds_up(answer: Answer) -> None:
+    u, z, beta = torch.randn(3, 5)
+    same(
+        answer(u, z, beta, 0.7, 0.6).sum(),
+        (u - z).square().sum() / 2 + prox.csr_penalty(u, beta, 0.7, 0.6),
+        case="5 random numbers, λ = 0.7, γ = 0.6",
+    )
+
+
+COST.agrees(
+    lambda: [
+        (torch.randn(4), torch.randn(4), torch.randn(4), 0.3, 2.0),
+        (torch.randn(6, 1), torch.randn(4), torch.randn(4), 1.0, 0.5),
+    ]
+)
+
+
+BRUTE = Exercise("csr.brute_force", brute_force)
+
+
+@BRUTE.holds("every result is one of the candidates", cause="the best candidate, or its position?")
+def a_candidate(answer: Answer) -> None:
+    candidates = torch.tensor([-1.7, -0.4, 0.3, 1.2])
+    found = answer(torch.randn(6), torch.randn(6), 0.3, 0.5, candidates)
+    known = torch.isclose(found[:, None], candidates).any(dim=1)
+    ensure(
+        bool(known.all()),
+        case="candidates [-1.7, -0.4, 0.3, 1.2], 6 random entries",
+        expected="one of the candidates for each",
+        actual=f"{found[~known][0].item():.4g}" if not known.all() else "",
+    )
+
+
+@BRUTE.holds("no candidate costs less", cause="the smallest cost, or the largest?")
+def none_is_cheaper(answer: Answer) -> None:
+    z, beta, candidates = 2 * torch.randn(6), torch.randn(6), torch.linspace(-4, 4, 33)
+    found = cost(answer(z, beta, 0.5, 0.6, candidates), z, beta, 0.5, 0.6)
+    best = cost(candidates[:, None], z, beta, 0.5, 0.6).amin(dim=0)
+    same(
+        found,
+        best,
+        case="costs of 6 random entries, 33 candidates, λ = 0.5, γ = 0.6",
+        cause="is each z compared with its own β, and is nothing left out of the cost?",
+    )
+
+
+@BRUTE.holds("each entry is minimised by itself", cause="over which axis is the minimum taken?")
+def entries_alone(answer: Answer) -> None:
+    z, beta, candidates = 2 * torch.randn(5), torch.randn(5), torch.linspace(-4, 4, 41)
+    together = answer(z, beta, 0.4, 0.5, candidates)
+    for i in range(5):
+        alone = answer(z[i : i + 1], beta[i : i + 1], 0.4, 0.5, candidates)
+        same(together[i : i + 1], alone, case=f"entry {i} of 5, and it alone")
+
+
+@BRUTE.holds("with γ = 0 it comes as close to soft thresholding as the candidates allow")
+def soft(answer: Answer) -> None:
+    z = 2 * torch.randn(7)
+    found = answer(z, torch.zeros(7), 0.8, 0.0, torch.linspace(-6, 6, 1201))
+    worst = (found - prox.soft_threshold(z, 0.8)).abs().max().item()
+    ensure(
+        worst <= 0.0051,
+        case="7 random entries, λ = 0.8, candidates 0.01 apart",
+        expected="at most half that distance from S_0.8(z)",
+        actual=f"{worst:.4g}",
+    )
+
+
+BRUTE.agrees(
+    lambda: [
+        (2 * torch.randn(9), torch.randn(9), 0.5, 0.3, torch.linspace(-5, 5, 101)),
+        (2 * torch.randn(4), torch.randn(4), 0.2, 2.0, torch.linspace(-5, 5, 57)),
+    ]
+)
+
+
+THRESHOLD = Exercise("csr.threshold", prox.csr_threshold)
+
+
+@THRESHOLD.holds("with γ = 0 it is soft thresholding", cause="which of the two thresholds is γ's?")
+def no_pull(answer: Answer) -> None:
+    z, beta = 2 * torch.randn(2, 8)
+    same(
+        answer(z, beta, 0.7, 0.0),
+        prox.soft_threshold(z, 0.7),
+        case="8 random numbers, λ = 0.7, γ = 0",
+    )
+
+
+@THRESHOLD.holds(
+    "with β = 0 both pulls go to zero, and their strengths add",
+    cause="how wide is the dead zone if both pull the same way?",
+)
+def one_magnet(answer: Answer) -> None:
+    z = torch.tensor([-3.0, -1.2, -0.5, 0.0, 0.5, 1.2, 3.0])
+    same(
+        answer(z, torch.zeros(7), 0.8, 0.5),
+        prox.soft_threshold(z, 0.8 * 1.5),
+        case="z from −3 to 3, β = 0, λ = 0.8, γ = 0.5",
+    )
+
+
+@THRESHOLD.holds(
+    "a strong pull moves all that is near to β exactly",
+    cause="the outer threshold takes λ away: where must the inner one aim?",
+)
+def sticks(answer: Answer) -> None:
+    beta = torch.tensor([2.0, -2.0, 0.9])
+    same(
+        answer(beta + 0.3, beta, 0.5, 3.0),
+        beta,
+        case="β = [2, −2, 0.9], z = β + 0.3, λ = 0.5, γ = 3",
+    )
+
+
+@THRESHOLD.holds("turning the signs of z and β turns the sign of the result")
+def odd(answer: Answer) -> None:
+    z, beta = 2 * torch.randn(2, 12)
+    same(
+        answer(-z, -beta, 0.6, 0.7),
+        -answer(z, beta, 0.6, 0.7),
+        case="12 random numbers, λ = 0.6, γ = 0.7",
+        cause="is the shift towards the sign of β, or always upwards?",
+    )
+
+
+@THRESHOLD.holds("is the minimiser of the cost")
+def optimal(answer: Answer) -> None:
+    for gamma in (0.3, 1.0, 2.5):
+        z, beta = 2 * torch.randn(2, 8)
+
+        def objective(
+            u: Tensor, z: Tensor = z, beta: Tensor = beta, gamma: float = gamma
+        ) -> Tensor:
+            return (u - z).square().sum() / 2 + prox.csr_penalty(u, beta, 0.7, gamma)
+
+        ensure_minimal(
+            objective, answer(z, beta, 0.7, gamma), case=f"8 random numbers, λ = 0.7, γ = {gamma}"
+        )
+
+
+THRESHOLD.agrees(
+    lambda: [
+        (torch.randn(2, 5, 7), torch.randn(2, 5, 7), 0.4, 0.5),
+        (3 * torch.randn(40), torch.randn(40), 0.9, 1.5),
+        (torch.randn(4, 6), torch.randn(4, 6), torch.rand(4, 1), torch.tensor(0.8)),
+    ]
+)
+
+
+AVERAGE = Exercise("csr.average", average_codes)
+
+
+@AVERAGE.holds("a patch that resembles no other keeps its own code")
+def loner(answer: Answer) -> None:
+    codes = torch.randn(1, 3, 4)
+    same(answer(codes, 0.3 * torch.eye(4)[None]), codes, case="similarities 0.3 × identity")
+
+
+@AVERAGE.holds(
+    "patches that are all alike get the mean code", cause="are the weights made to sum to 1?"
+)
+def all_alike(answer: Answer) -> None:
+    codes = torch.randn(1, 3, 4)
+    same(
+        answer(codes, torch.full((1, 4, 4), 0.2)),
+        codes.mean(dim=2, keepdim=True).expand(-1, -1, 4),
+        case="all similarities 0.2",
+    )
+
+
+@AVERAGE.holds("each patch's weights are its column of Σ", cause="which axis of Σ is summed over?")
+def columns(answer: Answer) -> None:
+    codes = torch.tensor([[[1.0, 0.0, 5.0]]])
+    similarity = torch.tensor([[[1.0, 0.0, 0.0], [3.0, 1.0, 0.0], [0.0, 1.0, 1.0]]])
+    same(
+        answer(codes, similarity),
+        torch.tensor([[[0.25, 2.5, 5.0]]]),
+        case="codes [1, 0, 5]; columns of Σ [1, 3, 0], [0, 1, 1], [0, 0, 1]",
+    )
+
+
+@AVERAGE.holds("patches in another order give the same averages in that order")
+def permuted(answer: Answer) -> None:
+    codes, similarity = torch.randn(1, 3, 5), torch.rand(1, 5, 5)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    same(
+        answer(codes[..., order], similarity[:, order][..., order]),
+        answer(codes, similarity)[..., order],
+        case="5 patches, and the same 5 in another order",
+    )
+
+
+@AVERAGE.holds("the members of a batch do not mix")
+def batch(answer: Answer) -> None:
+    ensure_batchwise(answer, torch.randn(3, 2, 4), torch.rand(3, 4, 4))
+
+
+AVERAGE.agrees(
+    lambda: [
+        (torch.randn(1, 5, 6), torch.rand(1, 6, 6)),
+        (torch.randn(2, 3, 4), torch.rand(2, 4, 4)),
+    ]
+)
+
+
+STEP = Exercise("csr.step", csr_step)
+
+
+def _problem() -> tuple[Tensor, ...]:
+    """Codes (1, 6, 5), patches (1, 4, 5), C and D (4, 6), similarities (1, 5, 5), Λ (6, 1)."""
+    C, D = (normalize_atoms(torch.randn(4, 6)) for _ in range(2))
+    return torch.randn(1, 6, 5), torch.randn(1, 4, 5), C, D, torch.rand(1, 5, 5), torch.rand(6, 1)
+
+
+@STEP.holds(
+    "without γ it is a step of SC",
+    cause="a gradient step with C and D, then the prox: in this order?",
+)
+def step_of_sc(answer: Answer) -> None:
+    codes, patches, C, D, similarity, threshold = _problem()
+    expected = prox.soft_threshold(codes + C.mT @ (patches - D @ codes), threshold)
+    same(
+        answer(codes, patches, C, D, similarity, threshold, torch.tensor(0.0)),
+        expected,
+        case="5 patches, 6 atoms, γ = 0",
+    )
+
+
+@STEP.holds("from zero, both pulls go to zero", cause="which codes is β an average of?")
+def from_zero(answer: Answer) -> None:
+    codes, patches, C, D, similarity, threshold = _problem()
+    same(
+        answer(0 * codes, patches, C, D, similarity, threshold, torch.tensor(0.5)),
+        prox.soft_threshold(C.mT @ patches, 1.5 * threshold),
+        case="5 patches, codes of zero, γ = 0.5",
+    )
+
+
+@STEP.holds(
+    "with a huge γ and a small λ, codes become the averages of the old ones",
+    cause="β of the codes before the gradient step, or after it?",
+)
+def all_to_the_guess(answer: Answer) -> None:
+    codes, patches, C, D, similarity, _ = _problem()
+    beta = average_codes(codes, similarity)
+    tiny = torch.full((6, 1), 1e-4)
+    same(
+        answer(codes, patches, C, D, similarity, tiny, torch.tensor(1e6)),
+        beta,
+        case="Λ = 0.0001, γ = 1,000,000",
+        tolerance=1e-3,
+    )
+
+
+@STEP.holds("orthonormal atoms, everybody alike: one step is the prox at Dᵀy")
+def orthonormal(answer: Answer) -> None:
+    basis, patches = dct_dictionary(2, 4), torch.randn(1, 4, 5)
+    codes, alike = torch.randn(1, 4, 5), torch.ones(1, 5, 5)
+    beta = codes.mean(dim=2, keepdim=True).expand(-1, -1, 5)
+    threshold = torch.full((4, 1), 0.3)
+    same(
+        answer(codes, patches, basis, basis, alike, threshold, torch.tensor(0.7)),
+        prox.csr_threshold(basis.mT @ patches, beta, threshold, 0.7),
+        case="4 cosines, Λ = 0.3, γ = 0.7",
+    )
+
+
+STEP.agrees(lambda: [(*_problem(), torch.tensor(0.4)), (*_problem(), torch.tensor(1.5))])

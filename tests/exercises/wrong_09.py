@@ -1,0 +1,147 @@
+"""Wrong answers to the exercises of lesson 09, each with the property that it breaks."""
+
+import torch
+
+from lessons_lib.exercises.core import RUNS, SHAPE, UNCHANGED
+from lessons_lib.exercises.lesson_09 import average_codes, cost
+from lessons_lib.ops.prox import csr_threshold, soft_threshold
+
+ZERO = "with β = 0 both pulls go to zero, and their strengths add"
+AT_Z = "at u = z only the pulls are left"
+ADDS_UP = "entry by entry, the two pulls add up to the penalty of the library"
+MINIMISER = "is the minimiser of the cost"
+STICKS = "a strong pull moves all that is near to β exactly"
+
+
+def table(z, beta, lam, gamma, candidates):
+    return cost(candidates[:, None], z, beta, lam, gamma)
+
+
+def in_place(z, beta, lam, gamma):
+    beta += lam * beta.sign()
+    return soft_threshold(soft_threshold(z - beta, lam * gamma) + beta, lam)
+
+
+def nearer(z, beta, lam, gamma):
+    """Pulls to zero or to β, whichever is nearer: not to both."""
+    towards = soft_threshold(z - beta, lam * gamma) + beta
+    return torch.where(z.abs() < (z - beta).abs(), soft_threshold(z, lam), towards)
+
+
+def step(codes, patches, C, D, similarity, threshold, gamma, late=False, first=False, sign=1.0):
+    """One step of CSR with one thing wrong."""
+    ahead = codes + sign * C.mT @ (patches - D @ codes)
+    beta = average_codes(ahead if late else codes, similarity)
+    if first:
+        pulled = csr_threshold(codes, beta, threshold, gamma)
+        return pulled + C.mT @ (patches - D @ pulled)
+    return csr_threshold(ahead, beta, threshold, gamma)
+
+
+WRONG = {
+    "csr.cost": [
+        (
+            lambda u, z, b, lam, g: (u - z) ** 2 + lam * (u.abs() + g * (u - b).abs()),
+            "without λ it is half the squared distance to z",
+        ),
+        (lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * u.abs() + g * (u - b).abs(), AT_Z),
+        (
+            lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * u.abs() + lam * g * (z - b).abs(),
+            ADDS_UP,
+        ),
+        (
+            lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * u + lam * g * (u - b),
+            "turning all signs changes nothing",
+        ),
+        (
+            lambda u, z, b, lam, g: (
+                0.5 * (u - z) ** 2 + lam * u.abs() + lam * g * (u - b).abs()
+            ).sum(),
+            SHAPE,
+        ),
+        (lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * (u.abs() + g * (u + b).abs()), AT_Z),
+    ],
+    "csr.brute_force": [
+        (
+            lambda z, b, lam, g, c: table(z, b, lam, g, c).argmin(dim=0).to(z),
+            "every result is one of the candidates",
+        ),
+        (
+            lambda z, b, lam, g, c: table(z, b, lam, g, c).amin(dim=0),
+            "every result is one of the candidates",
+        ),
+        (
+            lambda z, b, lam, g, c: c[table(z, b, lam, g, c).argmax(dim=0)],
+            "no candidate costs less",
+        ),
+        (
+            lambda z, b, lam, g, c: c[table(z, b, lam, g, c).sum(dim=1).argmin()].expand(len(z)),
+            "no candidate costs less",
+        ),
+        (
+            lambda z, b, lam, g, c: c[table(z, 0 * b, lam, g, c).argmin(dim=0)],
+            "no candidate costs less",
+        ),
+        (lambda z, b, lam, g, c: c[cost(c, z, b, lam, g).argmin(dim=0)], RUNS),
+    ],
+    "csr.threshold": [
+        (lambda z, b, lam, g: soft_threshold(soft_threshold(z - b, lam * g) + b, lam), STICKS),
+        (
+            lambda z, b, lam, g: soft_threshold(soft_threshold(z - b, lam) + b, lam * g),
+            "with γ = 0 it is soft thresholding",
+        ),
+        (
+            lambda z, b, lam, g: soft_threshold(
+                soft_threshold(z - b - lam, lam * g) + b + lam, lam
+            ),
+            STICKS,
+        ),
+        (
+            lambda z, b, lam, g: torch.where(
+                b == 0, soft_threshold(z, lam), csr_threshold(z, b, lam, g)
+            ),
+            ZERO,
+        ),
+        (lambda z, b, lam, g: csr_threshold(z, b.abs(), lam, g), STICKS),
+        (lambda z, b, lam, g: csr_threshold(z, b, lam, g / 2), ZERO),
+        (nearer, "with γ = 0 it is soft thresholding"),
+        (
+            lambda z, b, lam, g: torch.where(
+                b.abs() > 0.5, csr_threshold(z, b, lam, g), soft_threshold(z, lam * (1 + g))
+            ),
+            MINIMISER,
+        ),
+        (in_place, UNCHANGED),
+    ],
+    "csr.average": [
+        (lambda z, s: z @ s, "a patch that resembles no other keeps its own code"),
+        (lambda z, s: z @ s / s.shape[-1], "a patch that resembles no other keeps its own code"),
+        (lambda z, s: z @ s / s.sum(), "a patch that resembles no other keeps its own code"),
+        (
+            lambda z, s: z @ (s / s.sum(dim=-1, keepdim=True)),
+            "each patch's weights are its column of Σ",
+        ),
+        (
+            lambda z, s: z @ s.mT / s.sum(dim=-1)[:, None],
+            "each patch's weights are its column of Σ",
+        ),
+        (lambda z, s: z @ s.softmax(dim=-2), "a patch that resembles no other keeps its own code"),
+        (lambda z, s: z @ s[0] / s[0].sum(dim=0), "the members of a batch do not mix"),
+    ],
+    "csr.step": [
+        (lambda *a: step(*a, late=True), "from zero, both pulls go to zero"),
+        (lambda *a: step(*a, first=True), "without γ it is a step of SC"),
+        (lambda *a: step(*a, sign=-1.0), "without γ it is a step of SC"),
+        (lambda z, y, C, D, s, t, g: step(z, y, D, C, s, t, g), "without γ it is a step of SC"),
+        (
+            lambda z, y, C, D, s, t, g: csr_threshold(z + C.mT @ (y - D @ z), z, t, g),
+            "with a huge γ and a small λ, codes become the averages of the old ones",
+        ),
+        (
+            lambda z, y, C, D, s, t, g: csr_threshold(
+                z + C.mT @ (y - D @ z), average_codes(C.mT @ y, s), t, g
+            ),
+            "from zero, both pulls go to zero",
+        ),
+    ],
+}
