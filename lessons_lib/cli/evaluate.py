@@ -82,9 +82,9 @@ def _table(score: "Score") -> str:
     rows = [(row.file, row.psnr, row.ssim, row.seconds) for row in score.per_image]
     rows.append(("mean", score.psnr, score.ssim, score.seconds_per_image))
     lines += [f"{name:{width}}  {psnr:7.2f}  {ssim:6.4f}  {s:7.2f}" for name, psnr, ssim, s in rows]
-    paper = score.as_dict()["paper"]
+    paper = score.paper
     if paper is not None:
-        ssim = f"  {paper['ssim']:6.4f}" if paper["ssim"] is not None else ""
-        lines.append(f"{'published':{width}}  {paper['psnr']:7.2f}{ssim}   ({paper['source']})")
-        lines.append(f"{'difference':{width}}  {score.psnr - paper['psnr']:+7.2f}")
+        ssim = f"  {paper.ssim:6.4f}" if paper.ssim is not None else ""
+        lines.append(f"{'published':{width}}  {paper.psnr:7.2f}{ssim}   ({paper.source})")
+        lines.append(f"{'difference':{width}}  {score.psnr - paper.psnr:+7.2f}")
     return "\n".join(lines)

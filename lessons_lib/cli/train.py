@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lessons_lib.cli.denoise import check_device
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -33,8 +35,7 @@ def train(
     """
     if queue == (config is not None):
         raise typer.BadParameter("give either a config file or --queue", param_hint="CONFIG")
-    if device not in ("auto", "cpu", "cuda"):
-        raise typer.BadParameter("is one of auto, cpu, cuda", param_hint="--device")
+    check_device(device)
     from lessons_lib import training
 
     bars: dict[str, tqdm] = {}

@@ -14,7 +14,7 @@ from torch import Tensor, distributed
 from lessons_lib import data, models
 from lessons_lib.checkpoints import cards, load_card, load_model
 from lessons_lib.classical import METHODS, Method
-from lessons_lib.evaluation.paper import published
+from lessons_lib.evaluation.paper import Published, published
 from lessons_lib.evaluation.protocols import Protocol
 
 Progress = Callable[[float], None]
@@ -67,13 +67,18 @@ class Score:
         """Mean time that the method itself took."""
         return fmean(score.seconds for score in self.per_image)
 
+    @property
+    def paper(self) -> Published | None:
+        """What was published for the same method, data set and noise; None if nothing was."""
+        return published(self.method, self.protocol)
+
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values; JSON has no infinity, so an infinite PSNR becomes None.
 
-        ``paper`` is what was published for the same method, data set and noise, and ``difference``
-        how many dB ours is better; both None where nothing was.
+        ``difference`` is how many dB ours is better than the paper's, None where nothing was
+        published.
         """
-        paper = published(self.method, self.protocol)
+        paper = self.paper
         return {
             "method": self.method,
             "dataset": self.protocol.dataset,

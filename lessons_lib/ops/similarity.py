@@ -67,9 +67,7 @@ def window_mask(grid: tuple[int, int], window: int, device: torch.device | None 
     Source: GroupSC §3.3, semi-local grouping.
     Differs from the paper: the window is symmetric about the patch.
     """
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"a window centred on a patch has an odd side, not {window}")
-    reach = window // 2
+    reach = _reach(window)
     rows = torch.arange(grid[0], device=device).repeat_interleave(grid[1])
     columns = torch.arange(grid[1], device=device).repeat(grid[0])
     near_rows = (rows[:, None] - rows).abs() <= reach
@@ -109,9 +107,7 @@ def block_matching(
     rows = patch_positions(height, size, stride).to(image.device)
     columns = patch_positions(width, size, stride).to(image.device)
     across = width - size + 1
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"a window centred on a patch has an odd side, not {window}")
-    reach = window // 2
+    reach = _reach(window)
     fewest = min(reach + 1, height - size + 1) * min(reach + 1, across)
     if not 1 <= count <= fewest:
         raise ValueError(f"{count} patches asked for, and a window holds {fewest} in a corner")
@@ -130,3 +126,10 @@ def block_matching(
     down = rows.repeat_interleave(len(columns)) + shift // window - reach
     right = columns.repeat(len(rows)) + shift % window - reach
     return down * across + right, nearest.clamp_min(0)
+
+
+def _reach(window: int) -> int:
+    """How far a window with an odd side reaches from the patch at its centre."""
+    if window < 1 or window % 2 == 0:
+        raise ValueError(f"a window centred on a patch has an odd side, not {window}")
+    return window // 2
