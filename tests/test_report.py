@@ -197,8 +197,16 @@ def test_a_model_is_scored_beside_the_paper(capsys):
     assert scores["method"] == "sc-gray-25"
     assert scores["weights_sha256"] == cards()["sc-gray-25"].sha256
     assert scores["paper"] is None
+    assert scores["precision"] in ("fp32", "bf16")
     assert run("models") == 0
     assert "sc-gray-25" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("precision", ["reference", "fp32", "bf16"])
+def test_a_score_says_how_its_model_computed(capsys, precision):
+    arguments = ["--model", "sc-gray-25", "--sigma", 25, "--limit", 1, "--precision", precision]
+    assert run("evaluate", *arguments, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["precision"] == precision
 
 
 def test_what_is_no_model_is_refused(capsys, tmp_path):
@@ -207,6 +215,7 @@ def test_what_is_no_model_is_refused(capsys, tmp_path):
         (["--model", "dct"], "unknown model"),
         (["--model", "sc-gray-25", "--method", "dct"], "either"),
         (["--model", "sc-gray-25", "--device", "tpu"], "cpu"),
+        (["--model", "sc-gray-25", "--precision", "fp8"], "bf16"),
         (["--limit", "1", "--store", str(tmp_path)], "whole data sets"),
     ]:
         assert run("evaluate", "--sigma", 25, *arguments) == 2

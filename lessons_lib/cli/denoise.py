@@ -4,11 +4,14 @@ import dataclasses
 import math
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lessons_lib.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lessons_lib.models.restore import Precision
 
 METHODS_HELP = "One of noisy, dct, dictionary, nlm, bm3d."
 DEFAULT_METHOD = "dictionary"
@@ -20,6 +23,13 @@ Sigma = Annotated[
 MethodName = Annotated[str | None, typer.Option(help=METHODS_HELP, show_default=DEFAULT_METHOD)]
 ModelName = Annotated[
     str | None, typer.Option(help="Trained weights instead, see 'lessons models'.")
+]
+PrecisionName = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="How trained weights compute: auto, reference, fp32 or bf16 (half precision).",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda: where trained weights work.")]
 
@@ -34,6 +44,15 @@ def check_device(device: str) -> None:
     """Refuse what is no device."""
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter("is one of auto, cpu, cuda", param_hint="--device")
+
+
+def check_precision(precision: str) -> "Precision":
+    """Refuse what is no precision."""
+    from lessons_lib.models.restore import PRECISIONS
+
+    if precision not in PRECISIONS:
+        raise typer.BadParameter(f"is one of {', '.join(PRECISIONS)}", param_hint="--precision")
+    return precision
 
 
 def choose(method: str | None, model: str | None) -> str:
@@ -58,10 +77,12 @@ def denoise(
     method: MethodName = None,
     model: ModelName = None,
     device: Device = "auto",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Remove white Gaussian noise from a photograph. Transparency and bit depth are kept."""
     check_sigma(sigma)
     check_device(device)
+    form = check_precision(precision)
     name = choose(method, model)
     from lessons_lib.evaluation.benchmark import find_method, restore
     from lessons_lib.evaluation.processes import together
@@ -76,7 +97,7 @@ def denoise(
         raise ImageError(f"{output}: is the input itself; choose another output")
     started = time.perf_counter()
     with together(device) as place, progress_bar(f"{name}: {image.name}") as show:
-        estimate = restore(name, photo.pixels, sigma / 255, show, place.device)
+        estimate = restore(name, photo.pixels, sigma / 255, show, place.device, form)
     seconds = time.perf_counter() - started
     write_image(output, dataclasses.replace(photo, pixels=estimate))
     height, width = estimate.shape[-2:]

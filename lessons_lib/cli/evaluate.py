@@ -9,8 +9,10 @@ from lessons_lib.cli.denoise import (
     Device,
     MethodName,
     ModelName,
+    PrecisionName,
     Sigma,
     check_device,
+    check_precision,
     check_sigma,
     choose,
 )
@@ -34,6 +36,7 @@ def evaluate(
         Path | None, typer.Option(help="Keep the score in this folder, for 'lessons report'.")
     ] = None,
     device: Device = "auto",
+    precision: PrecisionName = "auto",
 ) -> None:
     """Score a method or trained weights on a data set, beside what was published.
 
@@ -42,6 +45,7 @@ def evaluate(
     """
     check_sigma(sigma)
     check_device(device)
+    form = check_precision(precision)
     if store is not None and limit is not None:
         raise typer.BadParameter("only scores of whole data sets are kept", param_hint="--store")
     name = choose(method, model)
@@ -56,7 +60,7 @@ def evaluate(
     protocol = denoising(dataset, sigma)
     with together(device) as place:
         with progress_bar(f"{name} on {dataset}", shown=place.speaks) as show:
-            score = run(name, protocol, limit, show, place.device)
+            score = run(name, protocol, limit, show, place.device, form)
         if not place.speaks:
             return
         if store is not None:

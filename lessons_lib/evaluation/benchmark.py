@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from statistics import fmean
 from typing import Any
@@ -16,6 +16,7 @@ from lessons_lib.checkpoints import cards, load_card, load_model
 from lessons_lib.classical import METHODS, Method
 from lessons_lib.evaluation.paper import Published, published
 from lessons_lib.evaluation.protocols import Protocol
+from lessons_lib.models.restore import Precision, resolve_precision
 
 Progress = Callable[[float], None]
 
@@ -44,6 +45,7 @@ class Score:
         per_image: one score for each file.
         data_sha256: hash over the files' hashes.
         weights_sha256: hash of the weights, if there are any.
+        precision: how trained weights computed, see `lessons_lib.models.restore`; else None.
     """
 
     method: str
@@ -51,6 +53,7 @@ class Score:
     per_image: tuple[ImageScore, ...]
     data_sha256: str
     weights_sha256: str | None = None
+    precision: Precision | None = None
 
     @property
     def psnr(self) -> float:
@@ -96,22 +99,24 @@ class Score:
             "protocol": self.protocol.as_dict(),
             "data_sha256": self.data_sha256,
             "weights_sha256": self.weights_sha256,
+            "precision": self.precision,
         }
 
 
-def find_method(name: str, device: str = "cpu") -> Method:
+def find_method(name: str, device: str = "cpu", precision: Precision = "auto") -> Method:
     """A classical method or trained weights by name, ready to run.
 
     Args:
         name: of `lessons_lib.classical.METHODS` or `lessons_lib.checkpoints.cards`.
         device: where trained weights work.
+        precision: how they compute, see `lessons_lib.models.restore`.
 
     Raises:
         MethodError: unknown name (says the nearest), or a package is missing.
         CheckpointError: see `load_model`.
     """
     if name in cards():
-        return _trained(name, device)
+        return _trained(name, device, precision)
     if name not in METHODS:
         raise MethodError(data.unknown("method", name, [*METHODS, *cards()]))
     missing = METHODS[name].missing()
@@ -121,8 +126,8 @@ def find_method(name: str, device: str = "cpu") -> Method:
 
 
 @cache
-def _trained(name: str, device: str) -> Method:
-    model = load_model(name, device)
+def _trained(name: str, device: str, precision: Precision) -> Method:
+    model = _weights(name, device)
 
     def denoise(noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tensor:
         channels = model.config.channels
@@ -130,9 +135,15 @@ def _trained(name: str, device: str) -> Method:
             raise MethodError(f"'{name}' restores colour images only")
         # A model for gray images takes each channel for one.
         planes = noisy.to(device).reshape(-1, channels, *noisy.shape[-2:])
-        return models.restore(model, planes, sigma, progress=progress).reshape(noisy.shape).cpu()
+        estimate = models.restore(model, planes, sigma, precision=precision, progress=progress)
+        return estimate.reshape(noisy.shape).cpu()
 
     return Method(denoise, f"trained for sigma {load_card(name).sigma_255:g}")
+
+
+@cache
+def _weights(name: str, device: str) -> models.PatchModel:
+    return load_model(name, device)
 
 
 def restore(
@@ -141,6 +152,7 @@ def restore(
     sigma: float,
     progress: Progress | None = None,
     device: str = "cpu",
+    precision: Precision = "auto",
 ) -> Tensor:
     """Run a method on one image, with its limits checked before and its result after.
 
@@ -150,11 +162,12 @@ def restore(
         sigma: standard deviation of the noise on the [0, 1] scale.
         progress: called with the share done, from 0 to 1.
         device: see `find_method`.
+        precision: see `find_method`.
 
     Raises:
         MethodError: unknown method, image too small for it, or a result that is not finite.
     """
-    method = find_method(name, device)
+    method = find_method(name, device, precision)
     height, width = noisy.shape[-2:]
     if min(height, width) < method.smallest:
         raise MethodError(
@@ -175,6 +188,7 @@ def evaluate(
     limit: int | None = None,
     progress: Progress | None = None,
     device: str = "cpu",
+    precision: Precision = "auto",
 ) -> Score:
     """Score a method by a protocol.
 
@@ -186,12 +200,13 @@ def evaluate(
         limit: only the first so many images of the data set.
         progress: called with the share done, from 0 to 1.
         device: see `find_method`.
+        precision: see `find_method`.
 
     Raises:
         MethodError: see `restore`.
         DataError: see `lessons_lib.data.load`.
     """
-    find_method(method, device)
+    find_method(method, device, precision)
     dataset = data.load(protocol.dataset, limit)
     rank, processes = 0, 1
     if distributed.is_initialized():
@@ -208,7 +223,8 @@ def evaluate(
                 progress((index + share) / len(dataset))
 
         started = time.perf_counter()
-        estimate = restore(method, noisy, protocol.degradation.sigma, report, device)
+        sigma = protocol.degradation.sigma
+        estimate = restore(method, noisy, sigma, report, device, precision)
         seconds = time.perf_counter() - started
         scores[index] = ImageScore(name, *protocol.score(estimate, clean), seconds)
         report(1.0)
@@ -216,9 +232,12 @@ def evaluate(
         shares: list[Any] = [None] * processes
         distributed.all_gather_object(shares, scores)
         scores = {index: score for share in shares for index, score in share.items()}
-    weights = load_card(method).sha256 if method in cards() else None
     in_order = tuple(scores[index] for index in sorted(scores))
-    return Score(method, protocol, in_order, dataset.sha256, weights)
+    score = Score(method, protocol, in_order, dataset.sha256)
+    if method not in cards():
+        return score
+    computed = resolve_precision(_weights(method, device), precision)
+    return replace(score, weights_sha256=load_card(method).sha256, precision=computed)
 
 
 def _finite(value: float) -> float | None:

@@ -210,24 +210,36 @@ class NonLocalModel(UnrolledModel):
         if config.variance_reduction:
             self.agreement = nn.Parameter(torch.tensor([0.01]))
 
+    def points(self, patches: Tensor, mean: Tensor) -> Tensor:
+        """What Σ compares, ``(B, m, N)``: κ ⊙ patches, with their means where the config says so.
+
+        Args:
+            patches: ``(B, m, N)`` centred.
+            mean: ``(B, 1, N)``.
+        """
+        if self.config.compare == "raw":
+            patches = patches + mean
+        return self.kappa[:, None] * patches
+
+    def grid(self, image: Tensor) -> tuple[int, int]:
+        """Rows and columns of an image's patches."""
+        edge = self.config.patch - 1
+        return image.shape[-2] - edge, image.shape[-1] - edge
+
     def similarities(self, patches: Tensor, mean: Tensor, like: Tensor) -> Tensor:
         """Σ between patches, eq. 12: ``exp(−‖κ ⊙ (x_i − x_l)‖²)``, 0 outside the window.
 
         Args:
             patches: ``(B, m, N)`` centred.
-            mean: ``(B, 1, N)``, put back where the config says so.
+            mean: ``(B, 1, N)``.
             like: the image they come from.
         """
-        if self.config.compare == "raw":
-            patches = patches + mean
-        size = self.config.patch
-        grid = (like.shape[-2] - size + 1, like.shape[-1] - size + 1)
-        window = self.config.window
+        grid, window = self.grid(like), self.config.window
         everybody = max(grid) <= window // 2 + 1
         mask = None if everybody else window_mask(grid, window, like.device)
         # A distance is a small difference of large products: not one to take in half precision.
         with torch.autocast(like.device.type, enabled=False):
-            return gaussian_similarity(patches, self.kappa, mask)
+            return gaussian_similarity(self.points(patches, mean), mask=mask)
 
     def refresh(self, old: Tensor, estimate: Tensor, mean: Tensor, like: Tensor, k: int) -> Tensor:
         """``(1 − ν) Σ + ν Σ̂`` with Σ̂ between the current estimates ``Wz`` of the patches.
@@ -236,11 +248,18 @@ class NonLocalModel(UnrolledModel):
         Differs from the paper: with middle averaging, what is taken away from the patches of the
         averaged image is the mean of the *noisy* patch, as in the released code.
         """
-        if self.config.middle_averaging:
-            estimate = self.agree(estimate, mean, like)
+        nu = self.nu(k)
+        new = self.similarities(self.looked_at(estimate, mean, like), mean, like)
+        return (1 - nu) * old + nu * new
+
+    def looked_at(self, estimate: Tensor, mean: Tensor, like: Tensor) -> Tensor:
+        """The patches ``(B, m, N)`` that an update compares, from the estimates ``Wz``."""
+        return self.agree(estimate, mean, like) if self.config.middle_averaging else estimate
+
+    def nu(self, k: int) -> Tensor:
+        """ν of the update before step ``k``, between 0 and 1."""
         update = 0 if self.config.averaging == "shared" else self.config.refreshes.index(k)
-        nu = self.nu_logit[update].sigmoid()
-        return (1 - nu) * old + nu * self.similarities(estimate, mean, like)
+        return self.nu_logit[update].sigmoid()
 
     def agree(self, estimate: Tensor, mean: Tensor, like: Tensor) -> Tensor:
         """Patches of the averaged image, each less its old mean: what neighbours say of a patch."""

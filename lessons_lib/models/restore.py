@@ -1,13 +1,18 @@
 """Restoring a photograph of any size with a model that was trained on small crops."""
 
 from collections.abc import Callable
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lessons_lib.models.base import NonLocalConfig, PatchModel
-from lessons_lib.ops.tiling import blend_tiles, cut_tiles, tile_corners
+from lessons_lib.models import fast
+from lessons_lib.models.base import NonLocalConfig, PatchModel, UnrolledModel
+from lessons_lib.ops.tiling import Blend, lay_tiles
+
+Precision = Literal["auto", "reference", "fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 # The paper's block: 48 patches of 9 pixels along each side, as in training. A model that codes each
 # patch by itself could take any tile; small ones stay in a processor's cache and are much faster.
@@ -25,6 +30,7 @@ def restore(
     tile: int = TILE,
     overlap: int | None = None,
     memory: float | None = None,
+    precision: Precision = "auto",
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
     """Estimate an image tile by tile.
@@ -37,11 +43,14 @@ def restore(
         noisy: ``(B, C, H, W)``, any size, on the model's device.
         sigma: noise of the image on the [0, 1] scale, where it is not what the model was trained
             for. The image is then multiplied so that its noise is, and the estimate divided again.
-        tile: side of the tiles.
+        tile: side of the tiles at most; they are spread evenly, see `lay_tiles`.
         overlap: pixels that neighbouring tiles share at least. ``patch − 1``, where not given,
             codes nearly every patch once; the paper's finest, 44 pixels of 56, gains 0.04 dB and
             takes 13 times as long.
         memory: bytes to be used besides the image itself, see `MEMORY`; one tile is the least.
+        precision: "reference" is the model's own forward pass. "fp32" and "bf16" are the fast form
+            of `lessons_lib.models.fast` in the precision of their name, where the model has one;
+            "auto" takes the faster of the two, see `resolve_precision`.
         progress: called with the share done, from 0 to 1.
 
     Returns:
@@ -60,23 +69,51 @@ def restore(
         scale = model.sigma / sigma
     size = model.config.patch
     padded = _mirror(scale * noisy, size - 1)
-    height, width = padded.shape[-2:]
     if memory is None:
         memory = MEMORY.get(noisy.device.type, MEMORY["cuda"])
-    tile = max(tile, size)
-    corners = tile_corners((height, width), tile, size - 1 if overlap is None else overlap)
-    tiles = cut_tiles(padded, tile, corners)
-    shape = (tiles[0].shape[-2], tiles[0].shape[-1])
-    together = max(1, int(memory / (len(noisy) * _bytes(model, shape))))
-    restored: list[Tensor] = []
-    for start in range(0, len(tiles), together):
-        some = tiles[start : start + together]
-        restored += model(torch.cat(some)).split(len(noisy))
+    precision = resolve_precision(model, precision)
+    shape = (padded.shape[-2], padded.shape[-1])
+    (height, width), corners = lay_tiles(
+        shape, max(tile, size), size - 1 if overlap is None else overlap
+    )
+    weight = model.estimate_counts((height, width)).to(noisy)
+    together = max(1, int(memory / (len(noisy) * _bytes(model, (height, width), precision))))
+    blend = Blend(padded.shape, noisy)
+    for start in range(0, len(corners), together):
+        some = corners[start : start + together]
+        tiles = [padded[..., row : row + height, col : col + width] for row, col in some]
+        estimates = _estimate(model, torch.cat(tiles), precision)
+        for corner, estimate in zip(some, estimates.split(len(noisy)), strict=True):
+            blend.add(estimate, corner, weight)
         if progress is not None:
-            progress(len(restored) / len(tiles))
-    weights = [model.estimate_counts(shape).to(noisy)] * len(tiles)
-    whole = blend_tiles(restored, corners, (height, width), weights) / scale
-    return whole[..., size - 1 : height - size + 1, size - 1 : width - size + 1]
+            progress((start + len(some)) / len(corners))
+    whole = blend.image().div_(scale)
+    edge = size - 1
+    return whole[..., edge : shape[0] - edge, edge : shape[1] - edge]
+
+
+def resolve_precision(model: PatchModel, precision: Precision) -> Precision:
+    """What `restore` makes of a precision, for this model where it is: never "auto".
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is auto, reference, fp32 or bf16, not {precision!r}")
+    weight = next(model.parameters())
+    if not fast.has_fast_form(model) or weight.dtype != torch.float32:
+        return "reference"
+    if precision == "auto":
+        half = fast.fastest_dtype(weight.device) == torch.bfloat16
+        return "bf16" if half else "fp32"
+    return precision
+
+
+def _estimate(model: PatchModel, tiles: Tensor, precision: Precision) -> Tensor:
+    if precision == "reference":
+        return cast(Tensor, model(tiles))
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return fast.estimate(cast(UnrolledModel, model), tiles, dtype)
 
 
 def _mirror(image: Tensor, width: int) -> Tensor:
@@ -85,11 +122,11 @@ def _mirror(image: Tensor, width: int) -> Tensor:
     return F.pad(image, (width, width, width, width), mode=mode) if width else image
 
 
-def _bytes(model: PatchModel, shape: tuple[int, int]) -> int:
-    """Memory for one tile: five copies of codes, and of similarities if there are any."""
+def _bytes(model: PatchModel, shape: tuple[int, int], precision: Precision) -> int:
+    """Memory for one tile: its patches, some copies of its codes, its similarities if any."""
     size = model.config.patch
     patches = (shape[0] - size + 1) * (shape[1] - size + 1)
-    numbers = patches * (model.config.atoms + 2 * model.config.entries)
+    numbers = 5 * patches * (model.config.atoms + 2 * model.config.entries)
     if isinstance(model.config, NonLocalConfig):
-        numbers += patches**2
-    return 5 * 4 * numbers
+        numbers += patches**2 * (5 if precision == "reference" else 2)
+    return numbers * (2 if precision == "bf16" else 4)

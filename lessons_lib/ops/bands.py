@@ -1,0 +1,114 @@
+"""The similarity matrix Σ of a search window, in the form that computes fast.
+
+`lessons_lib.ops.similarity` writes Σ as one dense matrix. Most of a large step's time goes into it,
+so here it is kept for speed: patches are taken in bands of a few rows of patch positions, and for
+each band only the rows within the window are held, in the precision of the products. Numbering
+patches row by row makes the neighbours of a band one contiguous range of columns, so that an
+average over neighbours is still a plain matrix product, one per band.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+# Rows of patch positions in a band. Few: less is computed that lies outside the window, and a
+# band's distances stay in a processor's cache. Many: fewer and larger products.
+ROWS = 6
+
+
+@dataclass(frozen=True)
+class Band:
+    """Patches whose neighbours are looked up together.
+
+    Args:
+        queries: their numbers.
+        keys: numbers of all patches in the window's reach, above, among and below them.
+        inside: ``(keys, queries)`` of 0 and 1, which of these pairs the window holds; None if all.
+    """
+
+    queries: slice
+    keys: slice
+    inside: Tensor | None
+
+
+@lru_cache(maxsize=4)  # a photograph's tiles are all of one size
+def lay_bands(
+    grid: tuple[int, int], window: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Band, ...]:
+    """The bands of a ``(rows, columns)`` grid of patches, see `window_mask` for the window."""
+    rows, columns = grid
+    reach = window // 2
+    across = torch.arange(columns, device=device)
+    near_columns = (across[:, None] - across).abs() <= reach
+    bands = []
+    for first in range(0, rows, ROWS):
+        last = min(first + ROWS, rows)
+        top, bottom = max(first - reach, 0), min(last + reach, rows)
+        down = torch.arange(top, bottom, device=device)
+        near_rows = (down[:, None] - torch.arange(first, last, device=device)).abs() <= reach
+        # (key row, key column, query row, query column)
+        inside = near_rows[:, None, :, None] & near_columns[None, :, None, :]
+        inside = inside.reshape((bottom - top) * columns, (last - first) * columns)
+        bands.append(
+            Band(
+                slice(first * columns, last * columns),
+                slice(top * columns, bottom * columns),
+                None if inside.all() else inside.to(dtype),
+            )
+        )
+    return tuple(bands)
+
+
+class BandedSimilarity:
+    """Σ between the patches of one tile, and averages under it.
+
+    Args:
+        points: ``(B, m, N)`` float32, patches times κ.
+        grid: ``(rows, columns)`` of patch positions, ``N = rows * columns``.
+        window: side of the search window, odd.
+        dtype: of what is stored and multiplied. All terms of the sums are positive, so that half
+            precision loses little.
+
+    Source: GroupSC eq. 12; `gaussian_similarity` is the plain form.
+    """
+
+    def __init__(
+        self, points: Tensor, grid: tuple[int, int], window: int, dtype: torch.dtype
+    ) -> None:
+        self.bands = lay_bands(grid, window, dtype, points.device)
+        self.dtype = dtype
+        self.parts = list(self._compare(points))
+        self.sums = self._sums()
+
+    def update(self, points: Tensor, nu: Tensor) -> None:
+        """``Σ ← (1 − ν) Σ + ν Σ̂`` with Σ̂ between other points: Algorithm 1, line 7."""
+        for part, new in zip(self.parts, self._compare(points), strict=True):
+            part.lerp_(new, nu.to(self.dtype))
+        self.sums = self._sums()
+
+    def product(self, values: Tensor, out: Tensor) -> Tensor:
+        """``values @ Σ`` for ``(B, K, N)``, written to ``out``."""
+        for band, part in zip(self.bands, self.parts, strict=True):
+            torch.matmul(values[:, :, band.keys], part, out=out[:, :, band.queries])
+        return out
+
+    def _compare(self, points: Tensor) -> Iterator[Tensor]:
+        # One product makes −‖p_l − p_i‖²: 2⟨p_l, p_i⟩ − ‖p_i‖² − ‖p_l‖².
+        norms = points.square().sum(dim=1, keepdim=True)
+        ones = torch.ones_like(norms)
+        queries = torch.cat([2 * points, -norms, ones], dim=1)
+        keys = torch.cat([points, ones, -norms], dim=1).mT
+        for band in self.bands:
+            distances = keys[:, band.keys] @ queries[:, :, band.queries]
+            part = distances.clamp_max_(0).exp_().to(self.dtype)
+            if band.inside is not None:
+                part *= band.inside
+            yield part
+
+    def _sums(self) -> Tensor:
+        """``(B, 1, N)`` float32, the weights that each patch gives in all."""
+        columns = [part.sum(dim=1, keepdim=True, dtype=torch.float32) for part in self.parts]
+        return torch.cat(columns, dim=2)

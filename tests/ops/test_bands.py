@@ -1,0 +1,37 @@
+"""Σ in bands is the dense Σ."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lessons_lib.ops.bands import BandedSimilarity
+from lessons_lib.ops.similarity import gaussian_similarity, window_mask
+
+
+@given(
+    rows=st.integers(1, 20),
+    columns=st.integers(1, 20),
+    reach=st.integers(0, 12),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+@settings(deadline=None, max_examples=40)
+def test_bands_hold_the_dense_matrix(rows, columns, reach, dtype):
+    generator = torch.Generator().manual_seed(rows * 20 + columns)
+    grid, window, n = (rows, columns), 2 * reach + 1, rows * columns
+    first, later = 0.3 * torch.randn(2, 2, 5, n, generator=generator)
+    values = torch.rand(2, 7, n, generator=generator)
+    mask = window_mask(grid, window)
+    dense = gaussian_similarity(first, mask=mask)
+    near = BandedSimilarity(first, grid, window, dtype)
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    for nu in (None, torch.tensor(0.3), torch.tensor(0.9)):
+        if nu is not None:
+            near.update(later, nu)
+            dense = (1 - nu) * dense + nu * gaussian_similarity(later, mask=mask)
+        out = torch.empty_like(values, dtype=dtype)
+        found = near.product(values.to(dtype), out)
+        assert found is out
+        wanted = values @ dense
+        assert (found.float() - wanted).abs().max() <= tolerance * wanted.abs().max()
+        sums = dense.sum(dim=1, keepdim=True)
+        assert (near.sums - sums).abs().max() <= tolerance * sums.max()
