@@ -15,6 +15,11 @@ from lessons_lib.ops.dictionary import random_dictionary, spectral_norm
 from lessons_lib.ops.patches import centre, extract_patches, overlap_average, patch_counts
 from lessons_lib.ops.similarity import gaussian_similarity, window_mask
 
+# An image s times as bright, noise and all, should give an estimate s times as bright. It does if
+# each of these weights is multiplied by this power of s; all others stay as they are. So a model
+# for one noise level starts where another one's training ended.
+NOISE_POWERS = {"raw_thresholds": 1, "kappa": -1}
+
 
 @dataclass(frozen=True)
 class PatchConfig:
@@ -156,28 +161,31 @@ class NonLocalConfig(PatchConfig):
             estimate.
         compare: "centred" compares patches without their means (released code), "raw" with them
             (eq. 12).
-        learn_kappa: whether the weights κ of the patch entries are learned, or stay 1.
+        kappa: first value of the weights κ of the patch entries, 1 in the released code. At σ = 25
+            training makes them larger, slowly: a short training does better to start at 3.
+        learn_kappa: whether κ is learned, or stays as it is.
         averaging: one ν for all updates of Σ ("shared", released code) or one each
             ("per-refresh", the paper's ν_k).
         variance_reduction: whether, every third step, the patches are drawn a little, by a learned
             amount, to what their neighbours say (released code only).
 
     Raises:
-        ValueError: for an unknown name, an even window, or a negative period.
+        ValueError: for an unknown name, an even window, or a negative period or κ.
     """
 
     window: int = 49
     refresh: int = 6
     middle_averaging: bool = True
     compare: Literal["centred", "raw"] = "centred"
+    kappa: float = 1.0
     learn_kappa: bool = True
     averaging: Literal["shared", "per-refresh"] = "shared"
     variance_reduction: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.window < 1 or self.window % 2 == 0 or self.refresh < 0:
-            raise ValueError(f"the window must be odd, and the period not negative: {self}")
+        if self.window < 1 or self.window % 2 == 0 or min(self.refresh, self.kappa) < 0:
+            raise ValueError(f"the window must be odd, the period and κ not negative: {self}")
         if self.compare not in ("centred", "raw"):
             raise ValueError(f"compare is 'centred' or 'raw', not {self.compare!r}")
         if self.averaging not in ("shared", "per-refresh"):
@@ -203,7 +211,8 @@ class NonLocalModel(UnrolledModel):
 
     def __init__(self, config: NonLocalConfig, dictionary: Tensor | None = None) -> None:
         super().__init__(config, dictionary)
-        self.kappa = nn.Parameter(torch.ones(config.entries), requires_grad=config.learn_kappa)
+        start = torch.full((config.entries,), config.kappa)
+        self.kappa = nn.Parameter(start, requires_grad=config.learn_kappa)
         updates = 1 if config.averaging == "shared" else len(config.refreshes)
         # ν = sigmoid(logit) lies between 0 and 1; a logit of 1 starts it at 0.73.
         self.nu_logit = nn.Parameter(torch.ones(updates), requires_grad=bool(config.refreshes))

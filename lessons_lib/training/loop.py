@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lessons_lib import metrics
 from lessons_lib.evaluation.processes import describe_device
 from lessons_lib.models import PatchModel, build
+from lessons_lib.models.base import NOISE_POWERS
 from lessons_lib.training.config import ConfigError, Run
 from lessons_lib.training.crops import Crops
 from lessons_lib.training.state import Learner, State, read_state, write_state
@@ -101,7 +102,7 @@ def train(
     board = _board(root / run.name, state) if fabric.is_global_zero else None
     if state is None:
         first = learner.capture()
-        state = State(0, run.steps, {}, 1.0, first, first, -math.inf)
+        state = State(0, run.steps, run.sigma_255, {}, 1.0, first, first, -math.inf)
         _look(fabric, learner, state, run, looks, math.nan)
         _show(board, state)
     else:
@@ -181,7 +182,7 @@ def _first_model(run: Run, root: Path, crops: Crops, state: State | None) -> Pat
     """A model from another run's weights, from a learned dictionary, or to be filled from a state.
 
     Weights are taken over where name and shape agree: SC's dictionaries and thresholds also start a
-    GroupSC.
+    GroupSC. Those of another noise level are brought to this one, see `NOISE_POWERS`.
     """
     if state is not None:
         return build(run.model, run.options)
@@ -193,8 +194,9 @@ def _first_model(run: Run, root: Path, crops: Crops, state: State | None) -> Pat
         raise ConfigError(f"run {run.name} starts from {run.start}, which is not finished")
     model = build(run.model, run.options)
     own = model.state_dict()
+    louder = run.sigma_255 / other.sigma_255
     given = {
-        name: weight
+        name: weight * louder ** NOISE_POWERS.get(name, 0)
         for name, weight in other.weights["average"].items()
         if name in own and own[name].shape == weight.shape
     }

@@ -26,6 +26,7 @@ class State:
     Attributes:
         step: steps done.
         steps: of the whole training.
+        sigma_255: noise that the weights are for, white being 255.
         spent: seconds spent on them, over all sittings, by device.
         slowdown: what backtracking has multiplied the learning rate by.
         weights: of the model, their exponential moving average, and Adam's, see `Learner.capture`;
@@ -37,6 +38,7 @@ class State:
 
     step: int
     steps: int
+    sigma_255: float
     spent: dict[str, float]
     slowdown: float
     weights: dict[str, Any]

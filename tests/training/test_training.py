@@ -215,6 +215,24 @@ def test_a_finished_run_starts_another(tiny, tmp_path):
         train(replace(other, name="third", start="nobody"), tmp_path, device="cpu")
 
 
+def test_a_start_from_another_noise_level_is_scaled(tiny, tmp_path):
+    """The weights taken over are those of the same network for louder images."""
+    options = tiny.options | {"window": 5}
+    quiet = replace(tiny, model="groupsc", steps=4, options=options)
+    first = train(quiet, tmp_path, device="cpu")
+    loud = replace(
+        quiet, name="loud", start="tiny", sigma_255=2 * tiny.sigma_255, learning_rate=1e-12, steps=1
+    )
+    second = train(loud, tmp_path, device="cpu")
+    models = [build("groupsc", options) for _ in range(2)]
+    ends = (first.weights["average"], second.weights["model"])
+    for model, weights in zip(models, ends, strict=True):
+        model.load_state_dict(weights)
+    noisy = torch.rand(1, 1, 20, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(models[1](2 * noisy), 2 * models[0](noisy))
+
+
 def test_another_models_state_is_refused(tiny, tmp_path):
     train(tiny, tmp_path, minutes=0, device="cpu")
     with pytest.raises(ConfigError, match="another model"):
