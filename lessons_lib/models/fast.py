@@ -33,13 +33,16 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
 
 
 @torch.no_grad()
-def estimate(model: UnrolledModel, noisy: Tensor, dtype: torch.dtype) -> Tensor:
+def estimate(
+    model: UnrolledModel, noisy: Tensor, dtype: torch.dtype, neighbours: int | None = None
+) -> Tensor:
     """What ``model(noisy)`` estimates, up to rounding.
 
     Args:
         model: one of which `has_fast_form` is true, in float32.
         noisy: ``(B, C, H, W)`` float32.
         dtype: of codes, similarities and products. Distances, means and the image are float32.
+        neighbours: see `BandedSimilarity`.
 
     Returns:
         ``(B, C, H, W)`` float32.
@@ -50,7 +53,7 @@ def estimate(model: UnrolledModel, noisy: Tensor, dtype: torch.dtype) -> Tensor:
     near = None
     if isinstance(model, NonLocalModel):
         near = BandedSimilarity(
-            model.points(y, mean), model.grid(noisy), model.config.window, dtype
+            model.points(y, mean), model.grid(noisy), model.config.window, dtype, neighbours
         )
     z = goal.new_zeros(len(y), model.config.atoms, y.shape[-1])
     room = torch.empty_like(z)

@@ -31,6 +31,7 @@ def restore(
     overlap: int | None = None,
     memory: float | None = None,
     precision: Precision = "auto",
+    neighbours: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
     """Estimate an image tile by tile.
@@ -51,14 +52,16 @@ def restore(
         precision: "reference" is the model's own forward pass. "fp32" and "bf16" are the fast form
             of `lessons_lib.models.fast` in the precision of their name, where the model has one;
             "auto" takes the faster of the two, see `resolve_precision`.
+        neighbours: patches that each patch is compared with, see `BandedSimilarity`; all of the
+            window where not given. For the fast form of a model that compares patches.
         progress: called with the share done, from 0 to 1.
 
     Returns:
         ``(B, C, H, W)``, not clipped.
 
     Raises:
-        ValueError: if the channels differ, the overlap leaves no step, or sigma is given and not
-            known of the model.
+        ValueError: if the channels differ, the overlap leaves no step, sigma is given and not known
+            of the model, or neighbours are given where they mean nothing.
 
     Source: GroupSC §3.6 and Table 14.
     """
@@ -72,6 +75,10 @@ def restore(
     if memory is None:
         memory = MEMORY.get(noisy.device.type, MEMORY["cuda"])
     precision = resolve_precision(model, precision)
+    if neighbours is not None and (
+        precision == "reference" or not isinstance(model.config, NonLocalConfig)
+    ):
+        raise ValueError("neighbours are chosen in the fast form of a non-local model only")
     shape = (padded.shape[-2], padded.shape[-1])
     (height, width), corners = lay_tiles(
         shape, max(tile, size), size - 1 if overlap is None else overlap
@@ -82,7 +89,7 @@ def restore(
     for start in range(0, len(corners), together):
         some = corners[start : start + together]
         tiles = [padded[..., row : row + height, col : col + width] for row, col in some]
-        estimates = _estimate(model, torch.cat(tiles), precision)
+        estimates = _estimate(model, torch.cat(tiles), precision, neighbours)
         for corner, estimate in zip(some, estimates.split(len(noisy)), strict=True):
             blend.add(estimate, corner, weight)
         if progress is not None:
@@ -109,11 +116,13 @@ def resolve_precision(model: PatchModel, precision: Precision) -> Precision:
     return precision
 
 
-def _estimate(model: PatchModel, tiles: Tensor, precision: Precision) -> Tensor:
+def _estimate(
+    model: PatchModel, tiles: Tensor, precision: Precision, neighbours: int | None
+) -> Tensor:
     if precision == "reference":
         return cast(Tensor, model(tiles))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return fast.estimate(cast(UnrolledModel, model), tiles, dtype)
+    return fast.estimate(cast(UnrolledModel, model), tiles, dtype, neighbours)
 
 
 def _mirror(image: Tensor, width: int) -> Tensor:

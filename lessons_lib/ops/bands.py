@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Rows of patch positions in a band. Few: less is computed that lies outside the window, and a
@@ -71,26 +72,48 @@ class BandedSimilarity:
         window: side of the search window, odd.
         dtype: of what is stored and multiplied. All terms of the sums are positive, so that half
             precision loses little.
+        neighbours: how many patches are averaged for each patch, the most similar ones, itself
+            included; all of the window where not given. A few carry most of the weight, and far
+            fewer numbers are then multiplied, but they have to be found first.
+
+    Attributes:
+        sums: ``(B, 1, N)`` float32, the weights that are averaged for each patch, added up.
+
+    Raises:
+        ValueError: if there are no neighbours.
 
     Source: GroupSC eq. 12; `gaussian_similarity` is the plain form.
     """
 
     def __init__(
-        self, points: Tensor, grid: tuple[int, int], window: int, dtype: torch.dtype
+        self,
+        points: Tensor,
+        grid: tuple[int, int],
+        window: int,
+        dtype: torch.dtype,
+        neighbours: int | None = None,
     ) -> None:
+        if neighbours is not None and neighbours < 1:
+            raise ValueError(f"a patch is averaged with 1 neighbour at least, not {neighbours}")
         self.bands = lay_bands(grid, window, dtype, points.device)
         self.dtype = dtype
+        self.neighbours = neighbours
         self.parts = list(self._compare(points))
-        self.sums = self._sums()
+        self._settle()
 
     def update(self, points: Tensor, nu: Tensor) -> None:
         """``Σ ← (1 − ν) Σ + ν Σ̂`` with Σ̂ between other points: Algorithm 1, line 7."""
         for part, new in zip(self.parts, self._compare(points), strict=True):
             part.lerp_(new, nu.to(self.dtype))
-        self.sums = self._sums()
+        self._settle()
 
     def product(self, values: Tensor, out: Tensor) -> Tensor:
-        """``values @ Σ`` for ``(B, K, N)``, written to ``out``."""
+        """``values @ Σ`` for ``(B, K, N)``, written to ``out``; of the neighbours only, if few."""
+        if self.neighbours is not None:
+            batch, atoms, count = values.shape
+            table = values.mT.reshape(-1, atoms)
+            sums = F.embedding_bag(self.nearest, table, per_sample_weights=self.weights, mode="sum")
+            return out.copy_(sums.view(batch, count, atoms).mT)
         for band, part in zip(self.bands, self.parts, strict=True):
             torch.matmul(values[:, :, band.keys], part, out=out[:, :, band.queries])
         return out
@@ -108,7 +131,23 @@ class BandedSimilarity:
                 part *= band.inside
             yield part
 
-    def _sums(self) -> Tensor:
-        """``(B, 1, N)`` float32, the weights that each patch gives in all."""
-        columns = [part.sum(dim=1, keepdim=True, dtype=torch.float32) for part in self.parts]
-        return torch.cat(columns, dim=2)
+    def _settle(self) -> None:
+        """Find what averages need of the present Σ: the sums of its columns, and the neighbours."""
+        if self.neighbours is None:
+            sums = [part.sum(dim=1, keepdim=True, dtype=torch.float32) for part in self.parts]
+            self.sums = torch.cat(sums, dim=2)
+            return
+        batch, count = len(self.parts[0]), self.bands[-1].queries.stop
+        most = min(self.neighbours, max(part.shape[1] for part in self.parts))
+        weights, nearest = [], []
+        for band, part in zip(self.bands, self.parts, strict=True):
+            chosen = min(most, part.shape[1])
+            largest, place = part.topk(chosen, dim=1, sorted=False)
+            # A band at the border may see fewer patches: then some weigh nothing.
+            weights.append(F.pad(largest.mT, (0, most - chosen)))
+            nearest.append(F.pad(place.mT + band.keys.start, (0, most - chosen)))
+        # All images of the batch share one table of codes; each has its own part of it.
+        first = torch.arange(batch, device=self.parts[0].device)[:, None, None] * count
+        self.nearest = (torch.cat(nearest, dim=1) + first).flatten(0, 1)
+        self.weights = torch.cat(weights, dim=1).flatten(0, 1)
+        self.sums = self.weights.sum(dim=1, dtype=torch.float32).view(batch, 1, count)

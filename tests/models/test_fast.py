@@ -63,6 +63,21 @@ def test_trained_weights_on_a_photograph(name):
     assert abs(psnr(half, clean) - psnr(reference, clean)) < 0.01
 
 
+def test_neighbours_bring_back_the_whole_window_as_they_grow():
+    model = perturbed("groupsc", NON_LOCAL)
+    noisy = torch.rand(2, 1, 23, 17, generator=torch.Generator().manual_seed(0))
+    whole = fast.estimate(model, noisy, torch.float32)
+    errors = [
+        (fast.estimate(model, noisy, torch.float32, k) - whole).abs().max() for k in (1, 20, 9 * 9)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-5
+    local = build("sc", SMALL)
+    for other, precision in ((local, "fp32"), (model, "reference")):
+        with pytest.raises(ValueError, match="neighbours"):
+            restore(other, noisy, precision=precision, neighbours=4)
+
+
 def test_precision_is_chosen_by_model_and_device(monkeypatch):
     model = build("groupsc", NON_LOCAL)
     for dtype, name in ((torch.bfloat16, "bf16"), (torch.float32, "fp32")):
