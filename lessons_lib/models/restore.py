@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Literal, cast, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lessons_lib.models import fast
@@ -70,33 +69,38 @@ def restore(
         if model.sigma is None:
             raise ValueError("the noise that the model was trained for is not known: set its sigma")
         scale = model.sigma / sigma
-    size = model.config.patch
-    padded = _mirror(scale * noisy, size - 1)
-    if memory is None:
-        memory = MEMORY.get(noisy.device.type, MEMORY["cuda"])
     precision = resolve_precision(model, precision)
     if neighbours is not None and (
         precision == "reference" or not isinstance(model.config, NonLocalConfig)
     ):
         raise ValueError("neighbours are chosen in the fast form of a non-local model only")
-    shape = (padded.shape[-2], padded.shape[-1])
-    (height, width), corners = lay_tiles(
-        shape, max(tile, size), size - 1 if overlap is None else overlap
+    if memory is None:
+        memory = MEMORY.get(noisy.device.type, MEMORY["cuda"])
+    edge = model.config.patch - 1
+    lines, pixels = (_mirrored(length, edge, noisy.device) for length in noisy.shape[-2:])
+    (height, width), rows, columns = lay_tiles(
+        (len(lines), len(pixels)), max(tile, edge + 1), edge if overlap is None else overlap
     )
     weight = model.estimate_counts((height, width)).to(noisy)
     together = max(1, int(memory / (len(noisy) * _bytes(model, (height, width), precision))))
-    blend = Blend(padded.shape, noisy)
-    for start in range(0, len(corners), together):
-        some = corners[start : start + together]
-        tiles = [padded[..., row : row + height, col : col + width] for row, col in some]
-        estimates = _estimate(model, torch.cat(tiles), precision, neighbours)
-        for corner, estimate in zip(some, estimates.split(len(noisy)), strict=True):
-            blend.add(estimate, corner, weight)
-        if progress is not None:
-            progress((start + len(some)) / len(corners))
-    whole = blend.image().div_(scale)
-    edge = size - 1
-    return whole[..., edge : shape[0] - edge, edge : shape[1] - edge]
+    blend = Blend((*noisy.shape[:2], height, len(pixels)), noisy)
+    restored = torch.empty_like(noisy)
+    for number, (row, below) in enumerate(zip(rows, [*rows[1:], len(lines)], strict=True)):
+        strip = scale * noisy[..., lines[row : row + height], :][..., pixels]
+        for start in range(0, len(columns), together):
+            some = columns[start : start + together]
+            tiles = torch.cat([strip[..., column : column + width] for column in some])
+            estimates = _estimate(model, tiles, precision, neighbours)
+            for column, estimate in zip(some, estimates.split(len(noisy)), strict=True):
+                blend.add(estimate, column, weight)
+            if progress is not None:
+                progress((number * len(columns) + start + len(some)) / len(rows) / len(columns))
+        done = blend.finish(below - row)[..., edge : len(pixels) - edge]
+        # Of these lines, those that belong to the image and not to its mirrored border.
+        top, bottom = max(row, edge), min(below, len(lines) - edge)
+        if top < bottom:
+            restored[..., top - edge : bottom - edge, :] = done[..., top - row : bottom - row, :]
+    return restored.div_(scale)
 
 
 def resolve_precision(model: PatchModel, precision: Precision) -> Precision:
@@ -125,10 +129,15 @@ def _estimate(
     return fast.estimate(cast(UnrolledModel, model), tiles, dtype, neighbours)
 
 
-def _mirror(image: Tensor, width: int) -> Tensor:
-    """The image with a mirrored border; where it is too small for that, its edge repeated."""
-    mode = "reflect" if min(image.shape[-2:]) > width else "replicate"
-    return F.pad(image, (width, width, width, width), mode=mode) if width else image
+def _mirrored(length: int, edge: int, device: torch.device) -> Tensor:
+    """Which line to take for each line of an image with mirrored borders.
+
+    Where the image is too small to be mirrored, its first and last lines are repeated.
+    """
+    index = torch.arange(-edge, length + edge, device=device)
+    if length > edge:
+        index = (length - 1) - ((length - 1) - index.abs()).abs()
+    return index.clamp(0, length - 1)
 
 
 def _bytes(model: PatchModel, shape: tuple[int, int], precision: Precision) -> int:

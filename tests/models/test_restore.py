@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from lessons_lib import data
 from lessons_lib.checkpoints import load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.metrics import psnr
 from lessons_lib.models import build, restore
+from lessons_lib.models.restore import _mirrored
 
 LOCAL = {"patch": 5, "atoms": 20, "steps": 3}
 NON_LOCAL = LOCAL | {"refresh": 1, "window": 9}
@@ -60,6 +62,14 @@ def test_memory_changes_nothing_but_memory(name):
             rtol=0,
             atol=1e-6,
         )
+
+
+@pytest.mark.parametrize("length", [1, 3, 4, 5, 9, 30])
+def test_borders_are_mirrored_where_they_can_be(length):
+    line = torch.arange(float(length))
+    mode = "reflect" if length > 4 else "replicate"
+    wanted = F.pad(line[None, None], (4, 4), mode=mode)[0, 0]
+    assert line[_mirrored(length, 4, line.device)].equal(wanted)
 
 
 def test_it_needs_no_gradients():

@@ -14,26 +14,40 @@ from lessons_lib.ops.tiling import Blend, lay_tiles
 sizes = st.integers(1, 60)
 
 
+def apply(change, image, tile, overlap, trust):
+    """Change an image tile by tile."""
+    height, width = image.shape[-2:]
+    (tall, wide), rows, columns = lay_tiles((height, width), tile, overlap)
+    blend, lines = Blend((*image.shape[:2], tall, width), image), []
+    for row, below in zip(rows, [*rows[1:], height], strict=True):
+        for column in columns:
+            piece = image[..., row : row + tall, column : column + wide]
+            blend.add(change(piece), column, trust((tall, wide)))
+        lines.append(blend.finish(below - row))
+    return torch.cat(lines, dim=2)
+
+
 @given(height=sizes, width=sizes, tile=st.integers(1, 30), data=st.data())
 @settings(deadline=None)
 def test_blending_untouched_tiles_gives_the_image_back(height, width, tile, data):
     overlap = data.draw(st.integers(0, tile - 1))
     image = torch.rand(1, 3, height, width)
-    (tall, wide), corners = lay_tiles((height, width), tile, overlap)
+    (tall, wide), _, _ = lay_tiles((height, width), tile, overlap)
     assert max(tall, wide) <= tile
-    blend = Blend(image.shape, image)
-    for row, column in corners:
-        piece = image[..., row : row + tall, column : column + wide]
+
+    def untouched(piece):
         assert piece.shape[-2:] == (tall, wide)
-        blend.add(piece, (row, column), 0.5 + torch.rand(1, 1, tall, wide))
-    assert torch.allclose(blend.image(), image, atol=1e-6)
+        return piece
+
+    blended = apply(untouched, image, tile, overlap, lambda shape: 0.5 + torch.rand(1, 1, *shape))
+    assert torch.allclose(blended, image, atol=1e-6)
 
 
 @given(length=st.integers(1, 500), tile=st.integers(1, 80), data=st.data())
 def test_tiles_share_what_was_asked_for_and_are_as_few_and_small_as_can_be(length, tile, data):
     overlap = data.draw(st.integers(0, tile - 1))
-    (side, _), corners = lay_tiles((length, 1), tile, overlap)
-    rows = [row for row, _ in corners]
+    (side, _), rows, columns = lay_tiles((length, 1), tile, overlap)
+    assert columns == [0]
     assert rows[0] == 0
     assert rows[-1] + side == length
     shared = [one + side - other for one, other in itertools.pairwise(rows)]
@@ -60,15 +74,11 @@ def test_tiles_blended_by_counts_equal_the_whole_image():
     39 and 48 pixels hold 36 and 45 patches of 4 pixels, and a tile of 12 pixels holds 9.
     """
     image = torch.rand(1, 1, 39, 48, dtype=torch.float64)
-    (tall, wide), corners = lay_tiles((39, 48), 12, 3)
-    by_counts, equal = Blend(image.shape, image), Blend(image.shape, image)
-    for row, column in corners:
-        estimate = shrink_patches(image[..., row : row + tall, column : column + wide])
-        by_counts.add(estimate, (row, column), patch_counts((tall, wide), 4))
-        equal.add(estimate, (row, column), torch.ones(1, 1, tall, wide))
-    assert torch.allclose(by_counts.image(), shrink_patches(image), atol=1e-6)
+    by_counts = apply(shrink_patches, image, 12, 3, lambda shape: patch_counts(shape, 4))
+    assert torch.allclose(by_counts, shrink_patches(image), atol=1e-6)
     # Equal trust in all pixels of a tile is not good enough: few patches reach its border.
-    assert not torch.allclose(equal.image(), by_counts.image(), atol=1e-4)
+    equal = apply(shrink_patches, image, 12, 3, lambda shape: torch.ones(1, 1, *shape))
+    assert not torch.allclose(equal, by_counts, atol=1e-4)
 
 
 @pytest.mark.parametrize("overlap", [-1, 8, 9])
