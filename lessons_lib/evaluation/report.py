@@ -89,7 +89,7 @@ def _by_sigma(scores: list[StoredScore], cell: Cell) -> str:
         row = [cells.get((kind, sigma), "–") for sigma in sigmas]
         if set(row) != {"–"}:
             rows.append([LABELS.get(kind, kind), *row])
-    table = _markdown(rows)
+    table = markdown(rows)
     if "*" in table:
         table += "\n\n\\* training unfinished; `lessons models` says how far it is."
     return table
@@ -123,9 +123,7 @@ def _training(runs: Path) -> str:
     rows = [["run", "crops/s", "hours", *(f"{hours:g} h" for hours in HOURS)]]
     for log in sorted(runs.glob("*/log.csv")):
         with log.open(encoding="utf-8") as file:
-            looks = [
-                {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
-            ]
+            looks = [_numbers(row) for row in csv.DictReader(file)]
         last = looks[-1]
         if last["step"] == 0:
             continue
@@ -136,13 +134,14 @@ def _training(runs: Path) -> str:
             reached.append("" if over else f"{before[-1]:.2f}")
         pace = f"{last['crops'] / last['seconds']:.1f}"
         rows.append([log.parent.name, pace, f"{last['seconds'] / 3600:.2f}", *reached])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _numbers(row: dict[str, str]) -> dict[str, float]:
     return {key: float(value) for key, value in row.items()}
 
 
-def _markdown(rows: list[list[str]]) -> str:
+def markdown(rows: list[list[str]]) -> str:
+    """A table in Markdown; the first row is its head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])

@@ -119,14 +119,17 @@ class BandedSimilarity:
         return out
 
     def _compare(self, points: Tensor) -> Iterator[Tensor]:
-        # One product makes −‖p_l − p_i‖²: 2⟨p_l, p_i⟩ − ‖p_i‖² − ‖p_l‖².
-        norms = points.square().sum(dim=1, keepdim=True)
+        # One product makes −‖p_l − p_i‖² = 2⟨p_l, p_i⟩ − ‖p_i‖² − ‖p_l‖², of which hardly anything
+        # may be left. Products add up in float32 whatever is multiplied, so that no more is lost in
+        # half precision than the rounding of points costs: norms enter as sums of rounded terms.
+        points = points.to(self.dtype)
+        norms = _terms(-points.float().square().sum(dim=1, keepdim=True), self.dtype)
         ones = torch.ones_like(norms)
-        queries = torch.cat([2 * points, -norms, ones], dim=1)
-        keys = torch.cat([points, ones, -norms], dim=1).mT
+        queries = torch.cat([2 * points, norms, ones], dim=1)
+        keys = torch.cat([points, ones, norms], dim=1).mT
         for band in self.bands:
-            distances = keys[:, band.keys] @ queries[:, :, band.queries]
-            part = distances.clamp_max_(0).exp_().to(self.dtype)
+            part = keys[:, band.keys] @ queries[:, :, band.queries]
+            part.clamp_max_(0).exp_()
             if band.inside is not None:
                 part *= band.inside
             yield part
@@ -151,3 +154,12 @@ class BandedSimilarity:
         self.nearest = (torch.cat(nearest, dim=1) + first).flatten(0, 1)
         self.weights = torch.cat(weights, dim=1).flatten(0, 1)
         self.sums = self.weights.sum(dim=1, dtype=torch.float32).view(batch, 1, count)
+
+
+def _terms(exact: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rounded numbers ``(B, terms, N)`` that add up to float32 ones ``(B, 1, N)``."""
+    terms, left = [], exact
+    for _ in range(1 if dtype == torch.float32 else 3):  # 3 × 8 bits make 24
+        terms.append(left.to(dtype))
+        left = left - terms[-1].float()
+    return torch.cat(terms, dim=1)

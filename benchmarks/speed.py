@@ -1,0 +1,498 @@
+#!/usr/bin/env python3
+"""How fast GroupSC is here, and what that costs in decibels.
+
+    python benchmarks/speed.py [SECTION ...] [--write]
+
+Every number of a section is measured in one run, and what counts are the ratios between them. The
+sections are
+
+    image      one photograph of 481 x 321 pixels: forms of GroupSC, and other methods
+    step       a training step of 56 x 56 crops
+    roofline   what the matrix products reach, beside what this machine can do
+    knobs      cost against window, neighbours and atoms
+    size       cost and memory against the number of pixels, up to 9.6 megapixels: ten minutes
+    photograph 24 megapixels: half an hour
+
+On a machine with a CUDA device the first four run there as well. ``--write`` keeps the numbers in
+benchmarks/results and brings docs/speed.md and its figures up to date.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lessons_lib import classical, data
+from lessons_lib.checkpoints import load_model
+from lessons_lib.degradations import GaussianNoise
+from lessons_lib.evaluation.processes import describe_device
+from lessons_lib.evaluation.report import fill, markdown
+from lessons_lib.metrics import psnr
+from lessons_lib.models import PatchModel, build, fast, restore
+from lessons_lib.models.restore import Precision
+from lessons_lib.ops.bands import BandedSimilarity
+from lessons_lib.training.loop import restoration_loss
+from lessons_lib.viz import figures
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(__file__).with_name("results")
+DOCS = ROOT / "docs"
+MODEL = "groupsc-gray-25"
+SIGMA = 25 / 255
+BLOCK, STRIDE, MARGIN = 56, 48, 55  # of the paper's code at its light setting
+SIZES = (0.15, 0.6, 2.4, 9.6)  # megapixels
+
+Row = dict[str, Any]
+
+
+def photograph(height: int = 321, width: int = 481) -> Tensor:
+    """A gray photograph of that size: a piece of a bundled one, or mirror images of it."""
+    whole = data.to_gray(data.sample("astronaut"))
+    while whole.shape[-2] < height:
+        whole = torch.cat([whole, whole.flip(-2)], dim=-2)
+    while whole.shape[-1] < width:
+        whole = torch.cat([whole, whole.flip(-1)], dim=-1)
+    return whole[..., :height, :width]
+
+
+def seconds(work: Callable[[], Any], device: str, repeats: int) -> float:
+    """The shortest of some runs, after one that warms up."""
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    times = []
+    for _ in range(repeats + 1):
+        wait()
+        began = time.perf_counter()
+        work()
+        wait()
+        times.append(time.perf_counter() - began)
+    return min(times[1:])
+
+
+def tell(row: Row) -> None:
+    """Show a row while the others are still to come."""
+    cells = (v if isinstance(v, str) else f"{k} {v:.4g}" for k, v in row.items())
+    print("   " + ", ".join(cells), flush=True)
+
+
+def authors_way(model: PatchModel, noisy: Tensor) -> Tensor:
+    """Block by block in float32, as GroupSC's code restores: 55 mirrored pixels all round, dense Σ.
+
+    Each block is the model's plain forward pass; the last row and column of blocks reach as far
+    beyond the image as they must for all strides to be equal.
+    """
+    height, width = (length + 2 * MARGIN for length in noisy.shape[-2:])
+    below, right = (-(length - BLOCK) % STRIDE for length in (height, width))
+    padded = F.pad(noisy, (MARGIN, MARGIN, MARGIN, MARGIN), mode="reflect")
+    padded = F.pad(padded, (0, right, 0, below), mode="replicate")
+    total, weights = torch.zeros_like(padded), torch.zeros_like(padded)
+    weight = model.estimate_counts((BLOCK, BLOCK)).to(noisy)
+    with torch.no_grad():
+        for row in range(0, padded.shape[-2] - BLOCK + 1, STRIDE):
+            for column in range(0, padded.shape[-1] - BLOCK + 1, STRIDE):
+                area = (..., slice(row, row + BLOCK), slice(column, column + BLOCK))
+                total[area] += weight * model(padded[area])
+                weights[area] += weight
+    whole = total / weights
+    return whole[..., MARGIN : height - MARGIN, MARGIN : width - MARGIN]
+
+
+def convolutions() -> nn.Module:
+    """A network of DnCNN's size and shape, 17 layers of 64 channels; its weights are random."""
+    layers: list[nn.Module] = [nn.Conv2d(1, 64, 3, padding=1), nn.ReLU()]
+    for _ in range(15):
+        layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(64, 1, 3, padding=1)).requires_grad_(False)
+
+
+def half_is_fast(device: str) -> bool:
+    """Whether half precision is what `restore` chooses here."""
+    return fast.fastest_dtype(torch.device(device)) == torch.bfloat16
+
+
+def image(device: str, repeats: int) -> list[Row]:
+    """One photograph, by forms of GroupSC, the course's other networks, BM3D and a CNN."""
+    clean = photograph()
+    noisy = GaussianNoise(SIGMA)(clean, "speed").to(device)
+    groupsc, sc = (load_model(name, device) for name in (MODEL, "sc-gray-25"))
+    cnn = convolutions().to(memory_format=torch.channels_last).to(device)
+    quick: Precision = "bf16" if half_is_fast(device) else "fp32"
+    ways: dict[str, Callable[[], Tensor]] = {
+        "GroupSC, blocks as in the paper's code, float32": lambda: authors_way(groupsc, noisy),
+        "GroupSC, plain form": lambda: restore(groupsc, noisy, precision="reference"),
+        "GroupSC, fast form, float32": lambda: restore(groupsc, noisy, precision="fp32"),
+        "GroupSC, fast form, bfloat16": lambda: restore(groupsc, noisy, precision="bf16"),
+        "GroupSC, fast form, stride 24": lambda: restore(
+            groupsc, noisy, precision=quick, overlap=BLOCK - 24
+        ),
+        "SC, plain form": lambda: restore(sc, noisy, precision="reference"),
+        "SC, fast form": lambda: restore(sc, noisy, precision=quick),
+        "network of DnCNN's size, float32": lambda: cnn(noisy),
+        "DCT thresholding": lambda: classical.METHODS["dct"].function(noisy.cpu(), SIGMA, None),
+    }
+    if half_is_fast(device):
+        ways["network of DnCNN's size, bfloat16"] = lambda: cnn.bfloat16()(noisy.bfloat16())
+    if classical.METHODS["bm3d"].missing() is None:
+        ways["BM3D"] = lambda: classical.METHODS["bm3d"].function(noisy.cpu(), SIGMA, None)
+    rows = []
+    for name, way in ways.items():
+        estimate = way().cpu().float()
+        random = name.startswith("network")
+        decibels = math.nan if random else psnr(estimate.clamp(0, 1), clean).item()
+        rows.append({"way": name, "seconds": seconds(way, device, repeats), "psnr": decibels})
+        tell(rows[-1])
+    return rows
+
+
+def step(device: str, repeats: int) -> list[Row]:
+    """Crops per second of a training step, forward and backward, without the optimiser."""
+    batch, crop = (32, 56) if device == "cuda" else (4, 56)
+    clean = torch.rand(batch, 1, crop, crop, device=device)
+    noisy = GaussianNoise(SIGMA)(clean.cpu(), "step").to(device)
+    rows = []
+    for kind in ("sc", "groupsc", "csr"):
+        for half, compiled in ((False, False), (True, False), (True, True)):
+            if half and not half_is_fast(device):
+                continue
+            torch._dynamo.reset()
+            model = build(kind, {}).to(device)
+            forward = torch.compile(model) if compiled else model
+            counts = model.estimate_counts((crop, crop)).to(device)
+
+            def once(
+                model: PatchModel = model,
+                forward: Callable[..., Tensor] = forward,
+                counts: Tensor = counts,
+                half: bool = half,
+            ) -> None:
+                model.zero_grad()
+                with torch.autocast(device, torch.bfloat16, enabled=half):
+                    estimate = forward(noisy)
+                restoration_loss(estimate.float(), clean, counts).backward()
+
+            pace = batch / seconds(once, device, repeats)
+            form = ("bfloat16" if half else "float32") + (", compiled" if compiled else "")
+            rows.append({"model": kind, "form": form, "crops_per_second": pace})
+            tell(rows[-1])
+    return rows
+
+
+def product_peak(dtype: torch.dtype, device: str) -> float:
+    """GFLOP/s of a product of two large square matrices."""
+    side = 8192 if device == "cuda" else 2048
+    one, other = torch.rand(2, side, side, device=device).to(dtype)
+    return 2 * side**3 / seconds(lambda: one @ other, device, 5) / 1e9
+
+
+def roofline(device: str, repeats: int) -> list[Row]:
+    """GFLOP/s of the products of one tile, their FLOPs per byte, and the machine's two limits."""
+    dtype = torch.bfloat16 if half_is_fast(device) else torch.float32
+    tiles = 16 if device == "cuda" else 1
+    grid = (BLOCK - 8, BLOCK - 8)
+    n, m, atoms, width = grid[0] * grid[1], 81, 256, torch.finfo(dtype).bits // 8
+    points = torch.rand(tiles, m, n, device=device)
+    near = BandedSimilarity(points, grid, 49, dtype)
+    codes = torch.rand(tiles, atoms, n, device=device).to(dtype)
+    room = torch.empty_like(codes)
+    D = torch.rand(m, atoms, device=device).to(dtype).expand(tiles, -1, -1)
+    patches = torch.rand(tiles, m, n, device=device).to(dtype)
+    pairs = tiles * sum(part.shape[1] * part.shape[2] for part in near.parts)
+    sides = torch.rand(tiles, n, m, device=device), torch.rand(tiles, m, n, device=device)
+    products = {
+        # name: (work, FLOPs, bytes that must be moved at least)
+        "averages under Σ": (
+            lambda: near.product(codes, room),
+            2 * pairs * atoms,
+            width * (pairs + 2 * codes.numel()),
+        ),
+        "dictionaries": (
+            lambda: codes.baddbmm_(D.mT, torch.baddbmm(patches, D, codes, alpha=-1)),
+            4 * tiles * m * atoms * n,
+            width * (2 * codes.numel() + 2 * patches.numel()),
+        ),
+        "distances, float32": (
+            lambda: sides[0] @ sides[1],
+            2 * tiles * m * n * n,
+            4 * (tiles * n * n + 2 * points.numel()),
+        ),
+    }
+    large = torch.rand(64_000_000, device=device)
+    copy = torch.empty_like(large)
+    bandwidth = 2 * 4 * large.numel() / seconds(lambda: copy.copy_(large), device, 5) / 1e9
+    peaks = {str(kind)[6:]: product_peak(kind, device) for kind in (torch.float32, dtype)}
+    rows: list[Row] = [{"what": "memory", "gigabytes_per_second": bandwidth}]
+    rows += [{"what": f"peak, {kind}", "gflops": peak} for kind, peak in peaks.items()]
+    for name, (work, flops, size) in products.items():
+        reached = flops / seconds(work, device, 4 * repeats) / 1e9
+        peak = peaks["float32" if "float32" in name else str(dtype)[6:]]
+        rows.append(
+            {
+                "what": name,
+                "gflops": reached,
+                "flops_per_byte": flops / size,
+                "of_peak": reached / peak,
+            }
+        )
+    for row in rows:
+        tell(row)
+    return rows
+
+
+def knobs(device: str, repeats: int) -> list[Row]:
+    """One row of tiles with other windows, neighbours and atoms; decibels where trained."""
+    clean = photograph(96, 240)
+    noisy = GaussianNoise(SIGMA)(clean, "knobs").to(device)
+    trained = load_model(MODEL, device)
+    whole = restore(trained, noisy)
+    rows = []
+
+    def measure(knob: str, value: int, model: PatchModel, **options: Any) -> None:
+        estimate = restore(model, noisy, **options)
+        row: Row = {
+            "knob": knob,
+            "value": value,
+            "seconds": seconds(lambda: restore(model, noisy, **options), device, repeats),
+        }
+        if knob != "atoms":
+            row["psnr"] = psnr(estimate.cpu().clamp(0, 1), clean).item()
+            row["largest_difference_255"] = 255 * (estimate - whole).abs().max().item()
+        rows.append(row)
+        tell(row)
+
+    for neighbours in (4, 8, 16, 32, 64, 128, 256):
+        measure("neighbours", neighbours, trained, neighbours=neighbours)
+    for window in (9, 17, 25, 33, 41, 49):
+        model = build("groupsc", {"window": window}).to(device)
+        model.load_state_dict(trained.state_dict())
+        measure("window", window, model)
+    for atoms in (64, 128, 256, 512):
+        measure("atoms", atoms, build("groupsc", {"atoms": atoms}).to(device))
+    return rows
+
+
+def restore_alone(megapixels: float) -> Row:
+    """Restore one photograph in a process of its own, whose memory can be told from ours."""
+    print(f"  {megapixels:g} megapixels ...", flush=True)
+    command = [sys.executable, __file__, "--alone", str(megapixels)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    row: Row = json.loads(done.stdout)
+    print(f"    {row['seconds']:.1f} s, {row['megabytes']:.0f} MB beside the image", flush=True)
+    return row
+
+
+def alone(megapixels: float) -> Row:
+    """What `restore_alone` runs: seconds, and how far memory rose beside the two images."""
+    import resource  # not on Windows
+
+    height = round(math.sqrt(megapixels * 1e6 * 2 / 3))
+    width = round(megapixels * 1e6 / height)
+    noisy = GaussianNoise(SIGMA)(photograph(height, width), "size")
+    model = load_model(MODEL)
+    restore(model, noisy[..., :64, :64])  # what is loaded and compiled once
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    restored_size = noisy.numel() * 4 / 1e6
+    began = time.perf_counter()
+
+    def show(share: float) -> None:
+        left = (time.perf_counter() - began) * (1 / share - 1)
+        print(f"\r    {share:4.0%}, {left:5.0f} s left ", end="", file=sys.stderr, flush=True)
+
+    restore(model, noisy, progress=show if sys.stderr.isatty() else None)
+    took = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "megapixels": height * width / 1e6,
+        "seconds": took,
+        "megabytes": max((after - before) / 1000 - restored_size, 0),
+        "peak_megabytes": after / 1000,
+    }
+
+
+def size(device: str, repeats: int) -> list[Row]:
+    """Cost and memory against pixels; on the processor only."""
+    return [restore_alone(megapixels) for megapixels in SIZES]
+
+
+def large(device: str, repeats: int) -> list[Row]:
+    """The photograph of a 24-megapixel camera."""
+    return [restore_alone(24)]
+
+
+SECTIONS = {
+    "image": image,
+    "step": step,
+    "roofline": roofline,
+    "knobs": knobs,
+    "size": size,
+    "photograph": large,
+}
+
+
+# From results to the documentation -----------------------------------------------------------
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Tables by name, as docs/speed.md asks for them."""
+    made: dict[str, str] = {}
+    for kind in ("processor", "GPU"):
+        found = results.get(kind, {})
+        made |= {
+            f"{name}, {kind}": make(found[name]["rows"]) if name in found else "Not measured."
+            for name, make in TABLES.items()
+        }
+        where = {name: f"{section['device']}, {section['when']}" for name, section in found.items()}
+        made[f"where, {kind}"] = markdown([["section", "measured on"], *map(list, where.items())])
+    return made
+
+
+def _image_table(rows: list[Row]) -> str:
+    base = rows[0]["seconds"]
+    lines = [["", "seconds", "times sooner", "dB"]]
+    for row in rows:
+        decibels = "" if math.isnan(row["psnr"]) else f"{row['psnr']:.3f}"
+        lines.append(
+            [row["way"], f"{row['seconds']:.2f}", f"{base / row['seconds']:.1f}", decibels]
+        )
+    return markdown(lines)
+
+
+def _step_table(rows: list[Row]) -> str:
+    lines = [["model", "form", "crops/s", "times the plain form's"]]
+    base = {row["model"]: row["crops_per_second"] for row in rows if row["form"] == "float32"}
+    for row in rows:
+        pace = row["crops_per_second"]
+        ratio = f"{pace / base[row['model']]:.1f}"
+        lines.append([row["model"], row["form"], f"{pace:.2f}", ratio])
+    return markdown(lines)
+
+
+def _roofline_table(rows: list[Row]) -> str:
+    lines = [["", "GFLOP/s", "FLOP per byte", "of the peak"]]
+    for row in rows:
+        if "gflops" in row:
+            share = f"{row['of_peak']:.0%}" if "of_peak" in row else ""
+            intensity = f"{row['flops_per_byte']:.0f}" if "flops_per_byte" in row else ""
+            lines.append([row["what"], f"{row['gflops']:.0f}", intensity, share])
+    return markdown(lines)
+
+
+def _knobs_table(rows: list[Row]) -> str:
+    lines = [["knob", "value", "seconds", "dB", "largest difference (of 255)"]]
+    for row in rows:
+        decibels = [f"{row['psnr']:.3f}", f"{row['largest_difference_255']:.2f}"]
+        lines.append(
+            [row["knob"], str(row["value"]), f"{row['seconds']:.3f}"]
+            + (decibels if "psnr" in row else ["", ""])
+        )
+    return markdown(lines)
+
+
+def _size_table(rows: list[Row]) -> str:
+    lines = [["megapixels", "seconds", "MB beside the images"]]
+    lines += [
+        [f"{row['megapixels']:.2f}", f"{row['seconds']:.1f}", f"{row['megabytes']:.0f}"]
+        for row in rows
+    ]
+    text = markdown(lines)
+    return f"{text}\n\nSlope in a log-log plot: {slope(rows):.3f}." if len(rows) > 1 else text
+
+
+def slope(rows: list[Row]) -> float:
+    """Exponent of the cost in the number of pixels, by least squares on logarithms."""
+    x, y = (torch.tensor([math.log(row[key]) for row in rows]) for key in ("megapixels", "seconds"))
+    x, y = x - x.mean(), y - y.mean()
+    return float((x * y).sum() / x.square().sum())
+
+
+TABLES: dict[str, Callable[[list[Row]], str]] = {
+    "image": _image_table,
+    "step": _step_table,
+    "roofline": _roofline_table,
+    "knobs": _knobs_table,
+    "size": _size_table,
+    "photograph": _size_table,
+}
+
+
+def draw(results: dict[str, Any]) -> None:
+    """The Pareto plot, the roofline and the cost against pixels."""
+    found = results["processor"]
+    if "image" in found:
+        figure = figures.new_figure(8, 4.2)
+        axes = figure.axes[0]
+        for row in found["image"]["rows"]:
+            if not math.isnan(row["psnr"]):
+                axes.plot(row["seconds"], row["psnr"], "o", color=figures.COLOURS[0])
+                axes.annotate(row["way"], (row["seconds"], row["psnr"]), xytext=(4, 4),
+                              textcoords="offset points", fontsize=7)  # fmt: skip
+        axes.set(xscale="log", xlabel="seconds for 481 × 321 pixels", ylabel="PSNR in dB")
+        axes.margins(x=0.25, y=0.12)
+        figure.savefig(DOCS / "speed_pareto.png")
+    if "roofline" in found:
+        rows = found["roofline"]["rows"]
+        bandwidth = next(row["gigabytes_per_second"] for row in rows if row["what"] == "memory")
+        figure = figures.new_figure(6.5, 4)
+        axes = figure.axes[0]
+        intensity = torch.logspace(-1, 4, 100)
+        for index, row in enumerate(row for row in rows if row["what"].startswith("peak")):
+            roof = (bandwidth * intensity).clamp_max(row["gflops"])
+            axes.plot(intensity, roof, figures.LINE_STYLES[index], color="0.4", label=row["what"])
+        for index, row in enumerate(row for row in rows if "of_peak" in row):
+            axes.plot(row["flops_per_byte"], row["gflops"], "os^"[index], label=row["what"],
+                      color=figures.COLOURS[index])  # fmt: skip
+        axes.set(xscale="log", yscale="log", xlabel="FLOP per byte", ylabel="GFLOP/s")
+        axes.legend(frameon=False)
+        figure.savefig(DOCS / "speed_roofline.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION")
+    parser.add_argument("--repeats", type=int, default=3, help="of which the shortest counts")
+    parser.add_argument("--write", action="store_true", help="keep results, renew docs/speed.md")
+    parser.add_argument("--alone", type=float, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.alone:
+        print(json.dumps(alone(given.alone)))
+        return
+    kinds = {"processor": "cpu"} | ({"GPU": "cuda"} if torch.cuda.is_available() else {})
+    kept = RESULTS / "speed.json"
+    results = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    for section in given.sections or [name for name in SECTIONS if name != "photograph"]:
+        for kind, device in kinds.items():
+            if device == "cuda" and section in ("size", "photograph"):
+                continue
+            print(f"{section}, {describe_device(device)}", flush=True)
+            rows = SECTIONS[section](device, given.repeats)
+            results.setdefault(kind, {})[section] = {
+                "device": describe_device(device),
+                "when": time.strftime("%Y-%m-%d"),
+                "rows": rows,
+            }
+    if given.write:
+        RESULTS.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        page = DOCS / "speed.md"
+        page.write_text(fill(page.read_text(encoding="utf-8"), tables(results)), encoding="utf-8")
+        draw(results)
+    else:
+        for name, text in tables(results).items():
+            print(f"\n{name}\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
