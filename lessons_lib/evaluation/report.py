@@ -55,7 +55,7 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         some = [score for score in kept if score.dataset == dataset]
         made[f"PSNR on {dataset}"] = _by_sigma(some, _psnr)
         made[f"SSIM on {dataset}"] = _by_sigma(some, lambda score: f"{score.ssim:.4f}")
-        made[f"seconds on {dataset}"] = _by_sigma(some, _seconds)
+        made[f"seconds on {dataset}"] = _seconds(some)
     if runs is not None:
         made["training"] = _training(runs)
     return made
@@ -114,8 +114,15 @@ def _psnr(score: StoredScore) -> str:
     return f"{score.psnr:.2f}{mark}{beside}"
 
 
-def _seconds(score: StoredScore) -> str:
-    return f"{score.seconds_per_image:.2g} ({score.device})"
+def _seconds(scores: list[StoredScore]) -> str:
+    """Seconds, each with the number of the machine, and the machines below."""
+    devices = sorted({score.device for score in scores})
+
+    def cell(score: StoredScore) -> str:
+        return f"{score.seconds_per_image:.2g} [{devices.index(score.device) + 1}]"
+
+    machines = (f"[{number}] {device}" for number, device in enumerate(devices, 1))
+    return f"{_by_sigma(scores, cell)}\n\n{', '.join(machines)}"
 
 
 def _training(runs: Path) -> str:
