@@ -45,6 +45,6 @@ def test_the_slope_is_the_exponent(speed):
 
 
 def test_the_documentation_holds_what_was_measured(speed):
-    kept = json.loads((SPEED.parent / "results" / "speed.json").read_text(encoding="utf-8"))
+    kept = json.loads((ROOT / "data" / "speed.json").read_text(encoding="utf-8"))
     text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     assert fill(text, speed.tables(kept)) == text

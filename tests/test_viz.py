@@ -19,6 +19,7 @@ from lessons_lib.viz.figures import (
     show_histories,
     show_images,
     show_similar,
+    show_tradeoff,
 )
 from lessons_lib.viz.widgets import explore, to_png
 
@@ -159,3 +160,12 @@ def test_sliders_can_be_left_out_and_need_values(monkeypatch):
         explore(draw, level=[])
     monkeypatch.setenv("LESSONS_WIDGETS", "0")
     assert explore(draw, level=[0.0], size=[8]) is None
+
+
+def test_the_line_of_a_tradeoff_joins_what_nothing_beats():
+    points = {"slow": (9.0, 30.0), "quick": (0.1, 28.0), "beaten": (5.0, 27.0), "good": (1.0, 29.5)}
+    axes = show_tradeoff(points).axes[0]
+    line, *marks = axes.lines
+    assert line.get_xydata().tolist() == [[0.1, 28.0], [1.0, 29.5], [9.0, 30.0]]
+    assert {mark.get_label(): tuple(mark.get_xydata()[0]) for mark in marks} == points
+    assert axes.get_xscale() == "log"

@@ -291,3 +291,26 @@ def show_groups(
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=panels, shrink=0.8, pad=0.01)
     bar.set_label(label)
     return figure
+
+
+def show_tradeoff(points: Mapping[str, tuple[float, float]], width: float = 8.5) -> Figure:
+    """Decibels against seconds, with a line through what nothing else beats in both.
+
+    Args:
+        points: name to ``(seconds, PSNR in dB)``.
+        width: of the figure in inches.
+    """
+    figure = new_figure(width, 0.45 * width)
+    axes = figure.axes[0]
+    frontier: list[tuple[float, float]] = []
+    for point in sorted(points.values()):
+        if not frontier or point[1] > frontier[-1][1]:
+            frontier.append(point)
+    axes.step(*zip(*frontier, strict=True), where="post", color="0.7", zorder=0)
+    for index, (name, (seconds, decibels)) in enumerate(points.items()):
+        marker = "os^Dv"[index // len(COLOURS) % 5]
+        axes.plot(seconds, decibels, marker, markersize=7, label=name)
+    axes.set(xscale="log", xlabel="seconds", ylabel="PSNR in dB")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
+    return figure
