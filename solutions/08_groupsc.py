@@ -632,4 +632,4 @@ for level in (10, 15, 25, 35, 50):
 #
 # The weights of this lesson come from `lessons train runs/groupsc-gray-25.toml`.
 #
-# **Next:** lesson 09, on CSR, keeps Σ and changes what similar patches have to agree on.
+# **Next:** [09 · CSR](09_csr.ipynb) keeps Σ and changes what similar patches have to agree on.

@@ -63,6 +63,17 @@ class PatchModel(nn.Module):
     config: PatchConfig
     sigma: float | None = None
 
+    def start_from(self, weights: dict[str, Tensor]) -> list[str]:
+        """Take over another model's weights where name and shape agree; return their names."""
+        own = self.state_dict()
+        given = {
+            name: weight
+            for name, weight in weights.items()
+            if name in own and own[name].shape == weight.shape
+        }
+        self.load_state_dict(given, strict=False)
+        return list(given)
+
     def cut(self, noisy: Tensor) -> tuple[Tensor, Tensor]:
         """Centred patches ``(B, m, N)`` of an image and their means ``(B, 1, N)``: eq. 5.
 

@@ -19,10 +19,12 @@ class CSRConfig(NonLocalConfig):
     """`NonLocalConfig`, and the first value of γ.
 
     Args:
-        gamma: of each step, not negative. Near 0 the model starts close to SC.
+        gamma: of each step after the first update of Σ, not negative; of all steps if there is no
+            update. Before it γ starts near 0: patches are compared in the noise, where they have
+            few relatives, and a β that is little but the patch's own code would only hold it back.
     """
 
-    gamma: float = 0.1
+    gamma: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,12 +47,26 @@ class CSR(NonLocalModel):
 
     def __init__(self, config: CSRConfig, dictionary: Tensor | None = None) -> None:
         super().__init__(config, dictionary)
-        self.raw_gammas = nn.Parameter(torch.full((config.steps,), config.gamma))
+        gammas = torch.full((config.steps,), config.gamma)
+        if config.refreshes:
+            gammas[: config.refreshes[0]] = min(config.gamma, 0.01)  # at 0 nothing would be learned
+        self.raw_gammas = nn.Parameter(gammas)
 
     @property
     def gammas(self) -> Tensor:
         """γ of each step, ``(steps,)``, never negative: see `UnrolledModel.thresholds`."""
         return self.raw_gammas.abs()
+
+    def start_from(self, weights: dict[str, Tensor]) -> list[str]:
+        """As `PatchModel.start_from`; thresholds of a model without γ are shared between two pulls.
+
+        Where β = 0, CSR shrinks by Λ(1 + γ) what SC shrinks by Λ.
+        """
+        taken = super().start_from(weights)
+        if "raw_thresholds" in taken and "raw_gammas" not in taken:
+            with torch.no_grad():
+                self.raw_thresholds.div_(1 + self.gammas[:, None])
+        return taken
 
     def forward(self, noisy: Tensor) -> Tensor:
         """Estimate ``(B, C, H, W)`` images; stores ``N²`` similarities of ``N`` patches."""

@@ -193,16 +193,13 @@ def _first_model(run: Run, root: Path, crops: Crops, state: State | None) -> Pat
     if other is None or not other.finished:
         raise ConfigError(f"run {run.name} starts from {run.start}, which is not finished")
     model = build(run.model, run.options)
-    own = model.state_dict()
     louder = run.sigma_255 / other.sigma_255
     given = {
         name: weight * louder ** NOISE_POWERS.get(name, 0)
         for name, weight in other.weights["average"].items()
-        if name in own and own[name].shape == weight.shape
     }
-    if not given:
+    if not model.start_from(given):
         raise ConfigError(f"run {run.name} has no weight in common with {run.start}")
-    model.load_state_dict(given, strict=False)
     return model
 
 

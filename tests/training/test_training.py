@@ -215,6 +215,19 @@ def test_a_finished_run_starts_another(tiny, tmp_path):
         train(replace(other, name="third", start="nobody"), tmp_path, device="cpu")
 
 
+def test_csr_shares_the_thresholds_of_sc_between_its_two_pulls():
+    """Codes with β = 0 are then shrunk as before; thresholds of another CSR are taken as they are."""
+    sizes = {"patch": 5, "atoms": 24, "steps": 8, "refresh": 2}
+    sc = build("sc", {key: sizes[key] for key in ("patch", "atoms", "steps")})
+    first, second = build("csr", sizes | {"gamma": 0.6}), build("csr", sizes)
+    assert "raw_thresholds" in first.start_from(sc.state_dict())
+    both_pulls = first.thresholds * (1 + first.gammas[:, None, None])
+    torch.testing.assert_close(both_pulls, sc.thresholds)
+    second.start_from(first.state_dict())
+    torch.testing.assert_close(second.thresholds, first.thresholds)
+    torch.testing.assert_close(second.gammas, first.gammas)
+
+
 def test_a_start_from_another_noise_level_is_scaled(tiny, tmp_path):
     """The weights taken over are those of the same network for louder images."""
     options = tiny.options | {"window": 5}
