@@ -397,11 +397,10 @@ def _roofline_table(rows: list[Row]) -> str:
 def _knobs_table(rows: list[Row]) -> str:
     lines = [["knob", "value", "seconds", "dB", "largest difference (of 255)"]]
     for row in rows:
-        decibels = [f"{row['psnr']:.3f}", f"{row['largest_difference_255']:.2f}"]
-        lines.append(
-            [row["knob"], str(row["value"]), f"{row['seconds']:.3f}"]
-            + (decibels if "psnr" in row else ["", ""])
-        )
+        line = [row["knob"], str(row["value"]), f"{row['seconds']:.3f}", "", ""]
+        if "psnr" in row:
+            line[3:] = [f"{row['psnr']:.3f}", f"{row['largest_difference_255']:.2f}"]
+        lines.append(line)
     return markdown(lines)
 
 
@@ -457,6 +456,13 @@ def draw(results: dict[str, Any]) -> None:
         figure.savefig(DOCS / "speed_roofline.png")
 
 
+def show(results: dict[str, Any]) -> None:
+    """Bring docs/speed.md and its figures up to date."""
+    page = DOCS / "speed.md"
+    page.write_text(fill(page.read_text(encoding="utf-8"), tables(results)), encoding="utf-8")
+    draw(results)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -484,9 +490,7 @@ def main() -> None:
             }
     if given.write:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        page = DOCS / "speed.md"
-        page.write_text(fill(page.read_text(encoding="utf-8"), tables(results)), encoding="utf-8")
-        draw(results)
+        show(results)
     else:
         for name, text in tables(results).items():
             print(f"\n{name}\n\n{text}")

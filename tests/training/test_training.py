@@ -216,7 +216,7 @@ def test_a_finished_run_starts_another(tiny, tmp_path):
 
 
 def test_csr_shares_the_thresholds_of_sc_between_its_two_pulls():
-    """Codes with β = 0 are then shrunk as before; thresholds of another CSR are taken as they are."""
+    """Codes with β = 0 are then shrunk as before; another CSR is taken as it is."""
     sizes = {"patch": 5, "atoms": 24, "steps": 8, "refresh": 2}
     sc = build("sc", {key: sizes[key] for key in ("patch", "atoms", "steps")})
     first, second = build("csr", sizes | {"gamma": 0.6}), build("csr", sizes)
