@@ -25,7 +25,6 @@
 # %%
 # %matplotlib inline
 import json
-import math
 from time import process_time
 
 import torch
@@ -200,7 +199,7 @@ group = torch.arange(12) % 3  # three groups of four
 blocks = (group[:, None] == group).float()[None]
 together = relaxed_group_threshold(codes, blocks, 0.5)
 for number in range(3):
-    lasso = prox.group_threshold(codes[..., group == number], 0.5 * math.sqrt(4))
+    lasso = prox.group_threshold(codes[..., group == number], 0.5 * 4**0.5)
     assert torch.allclose(together[..., group == number], lasso, atol=1e-6)
 print("Σ = identity: SC. Σ in blocks: the group lasso.")
 
@@ -264,8 +263,8 @@ figure
 #
 # <details><summary>Hint</summary>
 #
-# The side of a patch is `math.isqrt(estimate.shape[1])`. Your `gaussian_similarity` does the rest.
-# </details>
+# The side of a patch is `round(estimate.shape[1] ** 0.5)`. Your `gaussian_similarity` does the
+# rest. </details>
 
 
 # %%
@@ -273,7 +272,7 @@ def refresh(similarity: Tensor, estimate: Tensor, mean: Tensor, shape: tuple[int
             kappa: Tensor, mask: Tensor, nu: float) -> Tensor:
     """Σ (B, N, N) after a look at the estimates W z (B, m, N) with means (B, 1, N)."""
     ### BEGIN SOLUTION
-    size = math.isqrt(estimate.shape[1])
+    size = round(estimate.shape[1] ** 0.5)
     image = overlap_average(estimate + mean, shape, size)
     agreed = extract_patches(image, size) - mean
     return (1 - nu) * similarity + nu * gaussian_similarity(agreed, kappa, mask)
