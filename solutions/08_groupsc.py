@@ -263,8 +263,9 @@ figure
 #
 # <details><summary>Hint</summary>
 #
-# The side of a patch is `round(estimate.shape[1] ** 0.5)`. Your `gaussian_similarity` does the
-# rest. </details>
+# A patch has `round(estimate.shape[1] ** 0.5)` pixels a side. Your `gaussian_similarity` does the
+# rest.
+# </details>
 
 
 # %%
