@@ -488,8 +488,9 @@ def main() -> None:
                 "when": time.strftime("%Y-%m-%d"),
                 "rows": rows,
             }
+            if given.write:
+                RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if given.write:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         show(results)
     else:
         for name, text in tables(results).items():
