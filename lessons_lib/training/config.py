@@ -33,6 +33,9 @@ class Run:
             to zero.
         decay: see schedule.
         decay_every: see schedule; the paper's 80 epochs are 32,000 steps.
+        paces: weights that learn faster or slower than the rest, and how many times. κ and γ are
+            few numbers of size 1 to 10 beside thousands of size 0.1: at the same step size they
+            stay where they started.
         eps: Adam's, the released code's 1e-3.
         ema: decay of the exponential moving average of the weights; the average is what is scored
             and shipped.
@@ -66,6 +69,7 @@ class Run:
     schedule: Literal["step", "cosine"] = "step"
     decay: float = 0.35
     decay_every: int = 32_000
+    paces: dict[str, float] = field(default_factory=dict)
     eps: float = 1e-3
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -88,9 +92,15 @@ class Run:
         if self.model not in MODELS:
             raise ConfigError(unknown("model", self.model, MODELS))
         try:
-            build(self.model, self.options)
+            model = build(self.model, self.options)
         except ValueError as error:
             raise ConfigError(str(error)) from error
+        names = dict(model.named_parameters())
+        for name, pace in self.paces.items():
+            if name not in names:
+                raise ConfigError(unknown("weight", name, names))
+            if not (isinstance(pace, (int, float)) and pace > 0 and math.isfinite(pace)):
+                raise ConfigError(f"the pace of {name} must be positive, not {pace!r}")
         for key in (
             "sigma_255",
             "crop",

@@ -121,8 +121,8 @@ def train(
         if fabric.broadcast(step_began + 1.5 * longest + 1 > began + 60 * minutes):
             break
         clean, noisy = (crop[share].to(fabric.device) for crop in crops.batch(state.step))
-        for group in optimizer.param_groups:
-            group["lr"] = run.rate(state.step) * state.slowdown
+        for group, pace in zip(optimizer.param_groups, learner.paces, strict=True):
+            group["lr"] = run.rate(state.step) * state.slowdown * pace
         optimizer.zero_grad()
         loss = restoration_loss(model(noisy), clean, counts)
         fabric.backward(loss)

@@ -68,7 +68,11 @@ class Learner:
     def __init__(self, model: PatchModel, run: Run) -> None:
         self.model = model
         self.average = deepcopy(model).requires_grad_(False)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=run.learning_rate, eps=run.eps)
+        rest = [weight for name, weight in model.named_parameters() if name not in run.paces]
+        apart = [model.get_parameter(name) for name in run.paces]
+        groups = [{"params": rest}, *({"params": [weight]} for weight in apart)]
+        self.paces = [1.0, *run.paces.values()]
+        self.optimizer = torch.optim.Adam(groups, lr=run.learning_rate, eps=run.eps)
         self.ema = run.ema
 
     def update_average(self, step: int) -> None:

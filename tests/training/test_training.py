@@ -215,6 +215,23 @@ def test_a_finished_run_starts_another(tiny, tmp_path):
         train(replace(other, name="third", start="nobody"), tmp_path, device="cpu")
 
 
+def test_a_weight_learns_at_its_own_pace(tiny, tmp_path):
+    """Ten times the pace is ten times the first step, and the others' steps are as they were."""
+    start, plain, paced = (
+        train(replace(tiny, name=name, steps=steps, paces=paces), tmp_path, device="cpu")
+        for name, steps, paces in (
+            ("start", 1, {"C": 1e-9, "D": 1e-9, "W": 1e-9, "raw_thresholds": 1e-9}),
+            ("plain", 1, {}),
+            ("paced", 1, {"raw_thresholds": 10}),
+        )
+    )
+    for name, first in start.weights["model"].items():
+        step, faster = (state.weights["model"][name] - first for state in (plain, paced))
+        assert step.abs().max() > 0
+        factor = 10 if name == "raw_thresholds" else 1
+        torch.testing.assert_close(faster, factor * step, rtol=1e-3, atol=1e-7)
+
+
 def test_csr_shares_the_thresholds_of_sc_between_its_two_pulls():
     """Codes with β = 0 are then shrunk as before; another CSR is taken as it is."""
     sizes = {"patch": 5, "atoms": 24, "steps": 8, "refresh": 2}
@@ -405,6 +422,8 @@ def test_runs_in_the_queue_are_valid(path):
         ('precision = "fp8"', "precision"),
         ("ema = 1.0", "ema"),
         ("learning_rate = nan", "learning_rate"),
+        ("paces = {kapa = 2}", "unknown weight 'kapa'"),
+        ("paces = {W = 0}", "pace of W must be positive"),
         ("crop = ", "Invalid value"),
     ],
 )
