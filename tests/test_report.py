@@ -13,7 +13,7 @@ import torch
 from lessons_lib import checkpoints
 from lessons_lib.checkpoints import cards
 from lessons_lib.cli import main
-from lessons_lib.evaluation import denoising, evaluate
+from lessons_lib.evaluation import Inference, denoising, evaluate
 from lessons_lib.evaluation.benchmark import MethodError
 from lessons_lib.evaluation.explain_gap import conventions, explain_gap
 from lessons_lib.evaluation.paper import published, rows
@@ -79,6 +79,24 @@ def test_tables_hold_every_score_once_in_the_order_of_the_course(kept):
     ]
     assert re.fullmatch(r"\| noisy image \| 20\.\d\d \| 14\.\d\d \|", body[0])
     assert body[1].endswith("| – |")
+
+
+def test_scores_of_other_overlaps_are_kept_beside_each_other(tmp_path):
+    """Each has a row of its own."""
+    psnrs = []
+    for overlap in (None, 24, 8):
+        inference = Inference(overlap=overlap)
+        score = evaluate("sc-gray-25", denoising("samples", 25), limit=1, inference=inference)
+        store(score, tmp_path, "a processor")
+        psnrs.append(score.psnr)
+    assert psnrs[0] == psnrs[2]  # 8 is what a patch of 9 pixels takes by itself
+    assert 0 < abs(psnrs[1] - psnrs[0]) < 0.1
+    body = tables(tmp_path)["PSNR on samples"].splitlines()[2:]
+    assert [line.split(" | ")[0] for line in body] == [
+        "| SC (lesson 05)",
+        "| SC (lesson 05), tiles overlapping by 8",
+        "| SC (lesson 05), tiles overlapping by 24",
+    ]
 
 
 def test_scores_of_other_weights_are_refused(kept):
@@ -216,6 +234,8 @@ def test_what_is_no_model_is_refused(capsys, tmp_path):
         (["--model", "sc-gray-25", "--method", "dct"], "either"),
         (["--model", "sc-gray-25", "--device", "tpu"], "cpu"),
         (["--model", "sc-gray-25", "--precision", "fp8"], "bf16"),
+        (["--model", "sc-gray-25", "--overlap", "56"], "overlap"),
+        (["--method", "dct", "--overlap", "8"], "only trained weights"),
         (["--limit", "1", "--store", str(tmp_path)], "whole data sets"),
     ]:
         assert run("evaluate", "--sigma", 25, *arguments) == 2

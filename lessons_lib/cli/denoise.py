@@ -31,6 +31,15 @@ PrecisionName = Annotated[
         help="How trained weights compute: auto, reference, fp32 or bf16 (half precision).",
     ),
 ]
+Overlap = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=55,
+        help="Pixels that the tiles of 56, in which trained weights work, share at least: more "
+        "take longer and score a little better. A patch's side less one, if not given.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda: where trained weights work.")]
 
 
@@ -53,6 +62,14 @@ def check_precision(precision: str) -> "Precision":
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"is one of {', '.join(PRECISIONS)}", param_hint="--precision")
     return precision
+
+
+def check_overlap(overlap: int | None, name: str) -> None:
+    """Refuse tiles for a method that has none."""
+    from lessons_lib.checkpoints import cards
+
+    if overlap is not None and name not in cards():
+        raise typer.BadParameter("only trained weights work in tiles", param_hint="--overlap")
 
 
 def choose(method: str | None, model: str | None) -> str:
@@ -78,13 +95,15 @@ def denoise(
     model: ModelName = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
+    overlap: Overlap = None,
 ) -> None:
     """Remove white Gaussian noise from a photograph. Transparency and bit depth are kept."""
     check_sigma(sigma)
     check_device(device)
     form = check_precision(precision)
     name = choose(method, model)
-    from lessons_lib.evaluation.benchmark import find_method, restore
+    check_overlap(overlap, name)
+    from lessons_lib.evaluation.benchmark import Inference, find_method, restore
     from lessons_lib.evaluation.processes import together
     from lessons_lib.images import ImageError, check_writable, read_image, write_image
 
@@ -97,7 +116,8 @@ def denoise(
         raise ImageError(f"{output}: is the input itself; choose another output")
     started = time.perf_counter()
     with together(device) as place, progress_bar(f"{name}: {image.name}") as show:
-        estimate = restore(name, photo.pixels, sigma / 255, show, place.device, form)
+        inference = Inference(place.device, form, overlap)
+        estimate = restore(name, photo.pixels, sigma / 255, show, inference)
     seconds = time.perf_counter() - started
     write_image(output, dataclasses.replace(photo, pixels=estimate))
     height, width = estimate.shape[-2:]

@@ -9,9 +9,11 @@ from lessons_lib.cli.denoise import (
     Device,
     MethodName,
     ModelName,
+    Overlap,
     PrecisionName,
     Sigma,
     check_device,
+    check_overlap,
     check_precision,
     check_sigma,
     choose,
@@ -37,6 +39,7 @@ def evaluate(
     ] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
+    overlap: Overlap = None,
 ) -> None:
     """Score a method or trained weights on a data set, beside what was published.
 
@@ -49,9 +52,10 @@ def evaluate(
     if store is not None and limit is not None:
         raise typer.BadParameter("only scores of whole data sets are kept", param_hint="--store")
     name = choose(method, model)
+    check_overlap(overlap, name)
     import json
 
-    from lessons_lib.evaluation import denoising, find_method
+    from lessons_lib.evaluation import Inference, denoising, find_method
     from lessons_lib.evaluation import evaluate as run
     from lessons_lib.evaluation.processes import describe_device, together
     from lessons_lib.evaluation.scores import store as keep
@@ -60,7 +64,8 @@ def evaluate(
     protocol = denoising(dataset, sigma)
     with together(device) as place:
         with progress_bar(f"{name} on {dataset}", shown=place.speaks) as show:
-            score = run(name, protocol, limit, show, place.device, form)
+            inference = Inference(place.device, form, overlap)
+            score = run(name, protocol, limit, show, inference)
         if not place.speaks:
             return
         if store is not None:

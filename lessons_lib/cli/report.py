@@ -61,14 +61,14 @@ def explain_gap(
     check_sigma(sigma)
     check_device(device)
     name = choose(method, model)
-    from lessons_lib.evaluation import denoising
+    from lessons_lib.evaluation import Inference, denoising
     from lessons_lib.evaluation.explain_gap import explain_gap as explain
     from lessons_lib.evaluation.paper import published
     from lessons_lib.evaluation.processes import together
 
     protocol = denoising(dataset, sigma)
     with together(device) as place, progress_bar(f"{name} on {dataset}") as show:
-        found = explain(name, protocol, limit, show, place.device, seeds)
+        found = explain(name, protocol, limit, show, Inference(place.device), seeds)
     ours = found[0]
     width = max(len(way.name) for way in found)
     typer.echo(f"{name} on {dataset}, sigma {sigma:g}\n")

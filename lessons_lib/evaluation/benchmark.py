@@ -26,6 +26,24 @@ class MethodError(ValueError):
 
 
 @dataclass(frozen=True)
+class Inference:
+    """How trained weights are to work; classical methods know but one way.
+
+    Args:
+        device: where.
+        precision: see `lessons_lib.models.restore`.
+        overlap: pixels that neighbouring tiles share, see there.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "auto"
+    overlap: int | None = None
+
+
+INFERENCE = Inference()
+
+
+@dataclass(frozen=True)
 class ImageScore:
     """Score of one image."""
 
@@ -46,6 +64,7 @@ class Score:
         data_sha256: hash over the files' hashes.
         weights_sha256: hash of the weights, if there are any.
         precision: how trained weights computed, see `lessons_lib.models.restore`; else None.
+        overlap: of their tiles, where it was chosen, see there.
     """
 
     method: str
@@ -54,6 +73,7 @@ class Score:
     data_sha256: str
     weights_sha256: str | None = None
     precision: Precision | None = None
+    overlap: int | None = None
 
     @property
     def psnr(self) -> float:
@@ -100,23 +120,23 @@ class Score:
             "data_sha256": self.data_sha256,
             "weights_sha256": self.weights_sha256,
             "precision": self.precision,
+            "overlap": self.overlap,
         }
 
 
-def find_method(name: str, device: str = "cpu", precision: Precision = "auto") -> Method:
+def find_method(name: str, inference: Inference = INFERENCE) -> Method:
     """A classical method or trained weights by name, ready to run.
 
     Args:
         name: of `lessons_lib.classical.METHODS` or `lessons_lib.checkpoints.cards`.
-        device: where trained weights work.
-        precision: how they compute, see `lessons_lib.models.restore`.
+        inference: how trained weights are to work.
 
     Raises:
         MethodError: unknown name (says the nearest), or a package is missing.
         CheckpointError: see `load_model`.
     """
     if name in cards():
-        return _trained(name, device, precision)
+        return _trained(name, inference)
     if name not in METHODS:
         raise MethodError(data.unknown("method", name, [*METHODS, *cards()]))
     missing = METHODS[name].missing()
@@ -126,16 +146,23 @@ def find_method(name: str, device: str = "cpu", precision: Precision = "auto") -
 
 
 @cache
-def _trained(name: str, device: str, precision: Precision) -> Method:
-    model = _weights(name, device)
+def _trained(name: str, inference: Inference) -> Method:
+    model = _weights(name, inference.device)
 
     def denoise(noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tensor:
         channels = model.config.channels
         if noisy.shape[1] % channels:
             raise MethodError(f"'{name}' restores colour images only")
         # A model for gray images takes each channel for one.
-        planes = noisy.to(device).reshape(-1, channels, *noisy.shape[-2:])
-        estimate = models.restore(model, planes, sigma, precision=precision, progress=progress)
+        planes = noisy.to(inference.device).reshape(-1, channels, *noisy.shape[-2:])
+        estimate = models.restore(
+            model,
+            planes,
+            sigma,
+            overlap=inference.overlap,
+            precision=inference.precision,
+            progress=progress,
+        )
         return estimate.reshape(noisy.shape).cpu()
 
     return Method(denoise, f"trained for sigma {load_card(name).sigma_255:g}")
@@ -151,8 +178,7 @@ def restore(
     noisy: Tensor,
     sigma: float,
     progress: Progress | None = None,
-    device: str = "cpu",
-    precision: Precision = "auto",
+    inference: Inference = INFERENCE,
 ) -> Tensor:
     """Run a method on one image, with its limits checked before and its result after.
 
@@ -161,13 +187,12 @@ def restore(
         noisy: (1, C, H, W).
         sigma: standard deviation of the noise on the [0, 1] scale.
         progress: called with the share done, from 0 to 1.
-        device: see `find_method`.
-        precision: see `find_method`.
+        inference: see `find_method`.
 
     Raises:
         MethodError: unknown method, image too small for it, or a result that is not finite.
     """
-    method = find_method(name, device, precision)
+    method = find_method(name, inference)
     height, width = noisy.shape[-2:]
     if min(height, width) < method.smallest:
         raise MethodError(
@@ -187,8 +212,7 @@ def evaluate(
     protocol: Protocol,
     limit: int | None = None,
     progress: Progress | None = None,
-    device: str = "cpu",
-    precision: Precision = "auto",
+    inference: Inference = INFERENCE,
 ) -> Score:
     """Score a method by a protocol.
 
@@ -199,14 +223,13 @@ def evaluate(
         protocol: how to measure.
         limit: only the first so many images of the data set.
         progress: called with the share done, from 0 to 1.
-        device: see `find_method`.
-        precision: see `find_method`.
+        inference: see `find_method`.
 
     Raises:
         MethodError: see `restore`.
         DataError: see `lessons_lib.data.load`.
     """
-    find_method(method, device, precision)
+    find_method(method, inference)
     dataset = data.load(protocol.dataset, limit)
     rank, processes = 0, 1
     if distributed.is_initialized():
@@ -224,7 +247,7 @@ def evaluate(
 
         started = time.perf_counter()
         sigma = protocol.degradation.sigma
-        estimate = restore(method, noisy, sigma, report, device, precision)
+        estimate = restore(method, noisy, sigma, report, inference)
         seconds = time.perf_counter() - started
         scores[index] = ImageScore(name, *protocol.score(estimate, clean), seconds)
         report(1.0)
@@ -236,8 +259,12 @@ def evaluate(
     score = Score(method, protocol, in_order, dataset.sha256)
     if method not in cards():
         return score
-    computed = resolve_precision(_weights(method, device), precision)
-    return replace(score, weights_sha256=load_card(method).sha256, precision=computed)
+    return replace(
+        score,
+        weights_sha256=load_card(method).sha256,
+        precision=resolve_precision(_weights(method, inference.device), inference.precision),
+        overlap=inference.overlap,
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from lessons_lib import data
-from lessons_lib.evaluation.benchmark import restore
+from lessons_lib.evaluation.benchmark import INFERENCE, Inference, restore
 from lessons_lib.evaluation.protocols import Protocol
 
 Progress = Callable[[float], None]
@@ -40,7 +40,7 @@ def explain_gap(
     protocol: Protocol,
     limit: int | None = None,
     progress: Progress | None = None,
-    device: str = "cpu",
+    inference: Inference = INFERENCE,
     seeds: int = 2,
 ) -> list[Convention]:
     """Score a method's estimates by our protocol and by each other convention.
@@ -50,7 +50,7 @@ def explain_gap(
         protocol: ours.
         limit: only the first so many images of the data set.
         progress: called with the share done, from 0 to 1.
-        device: see `find_method`.
+        inference: see `find_method`.
         seeds: how many other draws of the noise to try; each costs a run over the images.
 
     Returns:
@@ -70,9 +70,8 @@ def explain_gap(
         ways = conventions(protocol) if draw == 0 else {f"noise drawn with seed {seed}": protocol}
         for index, (name, image) in enumerate(dataset):
             clean = protocol.clean(image)
-            estimate = restore(
-                method, degradation(clean, key=name), degradation.sigma, device=device
-            )
+            noisy = degradation(clean, key=name)
+            estimate = restore(method, noisy, degradation.sigma, inference=inference)
             for label, way in ways.items():
                 scores.setdefault(label, []).append(way.score(estimate, clean))
             if progress is not None:

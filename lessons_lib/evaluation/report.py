@@ -82,13 +82,18 @@ def fill(text: str, made: dict[str, str]) -> str:
 def _by_sigma(scores: list[StoredScore], cell: Cell) -> str:
     """One row for each method or kind of model, one column for each noise level."""
     sigmas = sorted({score.sigma for score in scores})
-    cells = {(_kind(score), score.sigma): cell(score) for score in scores if _at_home(score)}
-    order = [*LABELS, *sorted({kind for kind, _ in cells} - set(LABELS))]
+    lines: dict[tuple[str, int], dict[float, str]] = {}
+    for score in filter(_at_home, scores):
+        # -1 stands for the overlap that `restore` chooses, which comes first.
+        line = (_kind(score), -1 if score.overlap is None else score.overlap)
+        lines.setdefault(line, {})[score.sigma] = cell(score)
+    order = [*LABELS, *sorted({kind for kind, _ in lines} - set(LABELS))]
     rows = [["method", *(f"σ = {sigma:g}" for sigma in sigmas)]]
-    for kind in order:
-        row = [cells.get((kind, sigma), "–") for sigma in sigmas]
-        if set(row) != {"–"}:
-            rows.append([LABELS.get(kind, kind), *row])
+    for kind, overlap in sorted(lines, key=lambda line: (order.index(line[0]), line[1])):
+        label = LABELS.get(kind, kind)
+        if overlap >= 0:
+            label += f", tiles overlapping by {overlap}"
+        rows.append([label, *(lines[kind, overlap].get(sigma, "–") for sigma in sigmas)])
     table = markdown(rows)
     if "*" in table:
         table += "\n\n\\* training unfinished; `lessons models` says how far it is."

@@ -25,6 +25,7 @@ class StoredScore:
     seconds_per_image: float
     device: str
     weights_sha256: str | None
+    overlap: int | None
 
     @property
     def stale(self) -> bool:
@@ -34,7 +35,7 @@ class StoredScore:
 
 
 def store(score: Score, folder: Path, device: str) -> Path:
-    """Keep a score, in place of an earlier one of the same method, data set and noise.
+    """Keep a score, in place of an earlier one of the same method, data set, noise and overlap.
 
     Args:
         score: of a whole data set.
@@ -49,7 +50,10 @@ def store(score: Score, folder: Path, device: str) -> Path:
     content = score.as_dict() | {"device": device}
     # What was published stands in a table of its own, and may be corrected there.
     del content["paper"], content["difference"]
-    path = folder / f"{score.protocol.dataset}-{score.protocol.sigma_255:g}-{score.method}.json"
+    name = f"{score.protocol.dataset}-{score.protocol.sigma_255:g}-{score.method}"
+    if score.overlap is not None:
+        name += f"-overlap{score.overlap}"
+    path = folder / f"{name}.json"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, allow_nan=False, indent=1) + "\n", encoding="utf-8")
     return path
@@ -71,4 +75,5 @@ def stored(folder: Traversable) -> Iterator[StoredScore]:
             fmean(row["seconds"] for row in rows),
             content["device"],
             content["weights_sha256"],
+            content.get("overlap"),
         )
