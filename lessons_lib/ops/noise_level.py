@@ -1,0 +1,99 @@
+"""How strong the noise of a photograph is, found from the photograph alone.
+
+Liu, Tanaka, Okutomi, *Single-image noise level estimation for blind denoising*, 2013.
+
+White noise spreads patches equally in all directions of the space of patches. A picture does not:
+smooth patches vary in a few directions only. So where there are directions without any picture in
+them, the variance of the patches along them is that of the noise: the smallest eigenvalue of their
+covariance. Textured patches fill all directions and have to be left out first.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import gamma
+from torch import Tensor
+
+from lessons_lib.ops.patches import extract_patches
+
+PATCH = 7
+ROUNDS = 3
+# A patch of pure noise is taken for texture once in so many.
+CONFIDENCE = 1 - 1e-6
+# More patches than this make the estimate no better.
+ENOUGH = 200_000
+
+
+def estimate_sigma(image: Tensor) -> Tensor:
+    """Standard deviation of white Gaussian noise.
+
+    Args:
+        image: ``(B, C, H, W)``, sides of 16 pixels at least. Noise is taken to be equally strong in
+            all channels.
+
+    Returns:
+        ``(B,)``, on the scale of the image. A smallest eigenvalue is too small, the more so the
+        fewer patches there are: by 1 % on benchmark photographs, by 5 % where there are 20,000. And
+        the result is too large where no part of the image is smooth. At σ = 5 to 50 (white being
+        255) it is off by 0.1 to 0.5 on benchmark photographs, a wavelet's median by 0.5 to 1.9.
+
+    Raises:
+        ValueError: if the image is too small.
+
+    Source: Liu et al. 2013, algorithm of §III: weak textured patches chosen three times over.
+    Differs from the paper: of a large photograph every second, third, ... patch is looked at.
+    """
+    if min(image.shape[-2:]) < 16:
+        raise ValueError(f"an image of {tuple(image.shape[-2:])} pixels is too small to judge")
+    planes = image.detach().flatten(0, 1)[:, None].cpu().double()
+    variances = torch.tensor([_variance(plane[None]) for plane in planes])
+    return variances.view(image.shape[:2]).mean(dim=1).sqrt().to(image)
+
+
+def _variance(plane: Tensor) -> float:
+    """Noise variance of one ``(1, 1, H, W)`` plane."""
+    patches, texture = _patches(plane)
+    weak = torch.ones_like(texture, dtype=torch.bool)
+    variance = math.inf
+    for _ in range(1 + ROUNDS):
+        # Fewer patches than entries always leave a direction without any variance.
+        if weak.sum() <= 2 * PATCH**2:
+            break
+        covariance = torch.from_numpy(np.cov(patches[:, weak].numpy()))
+        variance = max(0.0, torch.linalg.eigvalsh(covariance)[0].item())
+        weak = texture < variance * _noise_texture()
+    return variance
+
+
+def _patches(plane: Tensor) -> tuple[Tensor, Tensor]:
+    """Patches ``(49, N)`` and the strength of texture in each, ``(N,)``.
+
+    The strength is the energy of the gradients that lie wholly within the patch.
+    """
+    stride = min(PATCH, max(1, math.isqrt(plane.numel() // ENOUGH)))
+    patches = extract_patches(plane, PATCH, stride)[0]
+    square = patches.view(PATCH, PATCH, -1)
+    across = (square[:, 2:] - square[:, :-2]) / 2
+    down = (square[2:] - square[:-2]) / 2
+    return patches, across.square().sum((0, 1)) + down.square().sum((0, 1))
+
+
+@cache
+def _noise_texture() -> float:
+    """Strength of texture that noise of variance 1 hardly ever exceeds.
+
+    The energy of gradients is a quadratic form of the noise, close to a gamma distribution that has
+    the form's mean and as many degrees of freedom as the form has rank.
+
+    Source: Liu et al. 2013, eq. 10 and 11.
+    """
+    pixels = torch.eye(PATCH**2, dtype=torch.float64).reshape(-1, 1, PATCH, PATCH)
+    kernel = torch.tensor([-0.5, 0, 0.5], dtype=torch.float64)
+    across = F.conv2d(pixels, kernel.view(1, 1, 1, 3)).flatten(1)
+    down = F.conv2d(pixels, kernel.view(1, 1, 3, 1)).flatten(1)
+    form = across @ across.T + down @ down.T
+    rank = torch.linalg.matrix_rank(form).item()
+    return float(gamma.ppf(CONFIDENCE, rank / 2, scale=2 * form.trace().item() / rank))

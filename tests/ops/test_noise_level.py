@@ -1,0 +1,65 @@
+"""The noise level of an image that nobody told us about."""
+
+import numpy as np
+import pytest
+import torch
+
+from lessons_lib import data
+from lessons_lib.degradations import GaussianNoise, PoissonGaussianNoise
+from lessons_lib.ops.noise_level import _noise_texture, estimate_sigma
+
+
+@pytest.mark.parametrize("sigma_255", [0.5, 5, 25, 100])
+def test_pure_noise_is_measured(sigma_255):
+    noise = GaussianNoise(sigma_255 / 255)(torch.zeros(2, 1, 150, 200))
+    assert estimate_sigma(noise).tolist() == pytest.approx([sigma_255 / 255] * 2, rel=0.05)
+
+
+@pytest.mark.parametrize("sigma_255", [5, 10, 15, 25, 50])
+def test_photographs_are_measured(sigma_255):
+    """Within one gray level, or 3 % of strong noise, on every sample."""
+    errors = []
+    for name, image in data.load("samples"):
+        noisy = GaussianNoise(sigma_255 / 255)(image, key=name)
+        errors.append(estimate_sigma(noisy).item() * 255 - sigma_255)
+    assert max(map(abs, errors)) < max(1.0, 0.03 * sigma_255)
+    assert abs(np.mean(errors)) < max(0.3, 0.02 * sigma_255)
+
+
+def test_brightness_does_not_matter_and_scale_does():
+    image = dict(data.load("samples"))["camera.png"]
+    noisy = GaussianNoise(15 / 255)(image)
+    first = estimate_sigma(noisy)
+    torch.testing.assert_close(estimate_sigma(3 * noisy + 0.7), 3 * first, rtol=1e-4, atol=0)
+
+
+def test_channels_share_one_level_and_images_do_not():
+    clean = torch.full((2, 3, 200, 200), 0.5)
+    noisy = clean + torch.tensor([0.02, 0.1])[:, None, None, None] * GaussianNoise(1.0)(clean * 0)
+    assert estimate_sigma(noisy).tolist() == pytest.approx([0.02, 0.1], rel=0.06)
+
+
+def test_a_large_photograph_is_looked_at_here_and_there():
+    noise = 0.1 * torch.randn(1, 1, 1800, 1500, generator=torch.Generator().manual_seed(0))
+    assert estimate_sigma(noise).item() == pytest.approx(0.1, rel=0.02)
+
+
+def test_a_flat_image_has_no_noise_and_a_small_one_cannot_be_judged():
+    assert estimate_sigma(torch.full((1, 1, 40, 40), 0.3)).item() < 1e-6
+    with pytest.raises(ValueError, match="too small"):
+        estimate_sigma(torch.zeros(1, 1, 15, 40))
+
+
+def test_light_dependent_noise_gives_a_level_between_the_darkest_and_the_brightest():
+    image = dict(data.load("samples"))["camera.png"]
+    noisy = PoissonGaussianNoise(photons=500, sigma=0.02)(image)
+    assert 0.02 < estimate_sigma(noisy).item() < (1 / 500 + 0.02**2) ** 0.5
+
+
+def test_noise_is_hardly_ever_taken_for_texture():
+    """Energies of the gradients of noise, drawn, against the bound of the gamma distribution."""
+    noise = torch.randn(200_000, 7, 7, generator=torch.Generator().manual_seed(1)).double()
+    across, down = (noise[..., 2:] - noise[..., :-2]) / 2, (noise[:, 2:] - noise[:, :-2]) / 2
+    energy = across.square().sum((1, 2)) + down.square().sum((1, 2))
+    assert (energy > _noise_texture()).double().mean() < 1e-3
+    assert energy.max() > 0.6 * _noise_texture()  # the bound is not idle
