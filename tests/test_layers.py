@@ -19,7 +19,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # Beyond the standard library, what the lower layers may build on.
-ALLOWED_IN_OPS = {"torch", "numpy", "spams", "sklearn"}
+ALLOWED_IN_OPS = {"scipy", "torch", "numpy", "spams", "sklearn"}
 
 MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py")
 

@@ -5,14 +5,14 @@ from typing import Any
 
 from torch import Tensor
 
-from lessons_lib.models.base import NonLocalConfig, PatchConfig, PatchModel
+from lessons_lib.models.base import NonLocalConfig, PatchConfig, PatchModel, PatchSizes
 from lessons_lib.models.csr import CSR, CSRConfig
 from lessons_lib.models.groupsc import GroupSC
 from lessons_lib.models.lista import Lista, ListaConfig
 from lessons_lib.models.restore import restore
 from lessons_lib.models.sc import PatchSC
 
-MODELS: dict[str, tuple[type[PatchModel], type[PatchConfig]]] = {
+MODELS: dict[str, tuple[type[PatchModel], type[PatchSizes]]] = {
     "lista": (Lista, ListaConfig),
     "sc": (PatchSC, PatchConfig),
     "groupsc": (GroupSC, NonLocalConfig),
@@ -37,11 +37,16 @@ def build(name: str, options: dict[str, Any], dictionary: Tensor | None = None) 
     unknown = set(options) - set(config.__dataclass_fields__)
     if unknown:
         raise ValueError(f"model {name!r} has no option {', '.join(sorted(unknown))}")
+    given = dict(options)
     for key, value in options.items():
         wanted = type(getattr(config(), key))
-        if type(value) is not wanted and not (wanted is float and type(value) is int):
+        if wanted is tuple and type(value) is list:  # neither TOML nor JSON has tuples
+            if not all(isinstance(number, int | float) for number in value):
+                raise ValueError(f"{key} = {value!r} should be a list of numbers")
+            given[key] = tuple(map(float, value))
+        elif type(value) is not wanted and not (wanted is float and type(value) is int):
             raise ValueError(f"{key} = {value!r} should be of type {wanted.__name__}")
-    return model(config(**options), dictionary)
+    return model(config(**given), dictionary)
 
 
 def describe(model: PatchModel) -> tuple[str, dict[str, Any]]:

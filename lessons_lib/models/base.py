@@ -5,14 +5,22 @@ Every model maps noisy images ``(B, C, H, W)`` to estimates of the same shape an
 ``C``, ``D``, ``W`` dictionaries ``(m, K)``, ``Λ`` thresholds, ``Σ`` similarities ``(B, N, N)``.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from lessons_lib.ops.dictionary import random_dictionary, spectral_norm
-from lessons_lib.ops.patches import centre, extract_patches, overlap_average, patch_counts
+from lessons_lib.ops.patches import (
+    centre,
+    extract_patches,
+    measured_mean,
+    overlap_average,
+    patch_counts,
+)
 from lessons_lib.ops.similarity import gaussian_similarity, window_mask
 
 # An image s times as bright, noise and all, should give an estimate s times as bright. It does if
@@ -22,7 +30,7 @@ NOISE_POWERS = {"raw_thresholds": 1, "kappa": -1}
 
 
 @dataclass(frozen=True)
-class PatchConfig:
+class PatchSizes:
     """Sizes of a model that codes the overlapping patches of an image.
 
     Args:
@@ -60,7 +68,7 @@ class PatchModel(nn.Module):
         sigma: noise that the weights were trained for, on the [0, 1] scale; None if not known.
     """
 
-    config: PatchConfig
+    config: PatchSizes
     sigma: float | None = None
 
     def start_from(self, weights: dict[str, Tensor]) -> list[str]:
@@ -101,16 +109,52 @@ class PatchModel(nn.Module):
         return patch_counts(shape, self.config.patch)
 
 
+@dataclass(frozen=True)
+class PatchConfig(PatchSizes):
+    """Sizes, and what a model is told besides the image.
+
+    Args:
+        levels_255: noise levels, white being 255 and the largest last, that share ``C``, ``D`` and
+            ``W``: each has one Λ for all steps, and the image's level chooses. None: a model of one
+            level, with a Λ of its own for each step.
+        interpolate: whether Λ is interpolated between two levels, or the nearest level's taken.
+        masked_mean: mean of a patch of which only some entries were measured: that of the
+            "measured" entries, see `measured_mean`, or the plain mean of the "zero-filled" patch
+            (released code), about a third of the true one in a mosaic.
+
+    Raises:
+        ValueError: if levels are not positive or do not increase, or for an unknown name.
+    """
+
+    levels_255: tuple[float, ...] = ()
+    interpolate: bool = False
+    masked_mean: Literal["measured", "zero-filled"] = "measured"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        levels = self.levels_255
+        if len(levels) == 1 or any(low >= high for low, high in pairwise((0.0, *levels))):
+            raise ValueError(f"levels must be positive, increase, and be two at least: {levels}")
+        if self.masked_mean not in ("measured", "zero-filled"):
+            raise ValueError(f"masked_mean: 'measured' or 'zero-filled', not {self.masked_mean!r}")
+
+
 class UnrolledModel(PatchModel):
     """The weights of eq. 3: ``C``, ``D``, ``W`` and Λ.
+
+    All models take, besides the noisy image, a ``mask`` that is 1 where a value was measured and 0
+    where none was, ``(1 or B, C, H, W)``, and the ``sigma`` of the noise, ``(B,)`` on the [0, 1]
+    scale, of which models of several levels need to know.
 
     Args:
         config: sizes.
         dictionary: ``(m, K)`` to start from, as `learn_dictionary` finds it; Gaussian atoms where
             not given. ``C = D = W = D₀ / ‖D₀‖₂`` makes the first model an ISTA that converges.
 
-    Source: GroupSC §3.6 and §B.
+    Source: GroupSC §3.6 and §B; of levels and masks, §3.4 and §3.5.
     """
+
+    config: PatchConfig
 
     def __init__(self, config: PatchConfig, dictionary: Tensor | None = None) -> None:
         super().__init__()
@@ -120,18 +164,65 @@ class UnrolledModel(PatchModel):
         self.C = nn.Parameter(start.clone())
         self.D = nn.Parameter(start.clone())
         self.W = nn.Parameter(start.clone())
-        self.raw_thresholds = nn.Parameter(
-            torch.full((config.steps, config.atoms), config.threshold)
-        )
+        first = torch.full((config.steps, 1), config.threshold)
+        if config.levels_255:
+            # Thresholds belong to the noise: the first value is that of the loudest level.
+            levels = torch.tensor(config.levels_255)
+            first = config.threshold * levels[:, None] / levels[-1]
+        self.raw_thresholds = nn.Parameter(first.repeat(1, config.atoms))
 
     @property
     def thresholds(self) -> Tensor:
-        """Λ as ``(steps, K, 1)``, never negative.
+        """Λ as ``(steps, K, 1)``, or ``(levels, K, 1)`` if there are several; never negative.
 
         The absolute value of free parameters. Unlike a clamp it does not stop learning at zero, and
         unlike an exponential or softplus it leaves the learning rate in units of the threshold.
         """
         return self.raw_thresholds.abs()[:, :, None]
+
+    def look(
+        self, noisy: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Centred patches ``(B, m, N)``, their means ``(B, 1, N)``, and what is known of them.
+
+        Returns:
+            ``y``, ``μ``, and None or ``(1 or B, m, N)``, 1 where an entry of a patch was measured.
+
+        Raises:
+            ValueError: see `cut`.
+
+        Source: GroupSC §3.5.
+        """
+        y, mean = self.cut(noisy)
+        if mask is None:
+            return y, mean, None
+        known = extract_patches(mask, self.config.patch)
+        if self.config.masked_mean == "measured":
+            patches = y + mean
+            mean = measured_mean(patches, known, self.config.channels)
+            y = known * (patches - mean)
+        return y, mean, known
+
+    def schedule(self, sigma: Tensor | None) -> Iterable[Tensor]:
+        """Λ of each step, ``(K, 1)``; or ``(B, K, 1)``, where the noise ``(B,)`` chooses a level.
+
+        Raises:
+            ValueError: if there are levels to choose from and the noise is not given.
+
+        Source: GroupSC §3.4.
+        """
+        if not self.config.levels_255:
+            return self.thresholds
+        if sigma is None:
+            raise ValueError("a model of several noise levels needs to know sigma")
+        levels = self.thresholds.new_tensor(self.config.levels_255) / 255
+        above = torch.bucketize(sigma, levels).clamp(1, len(levels) - 1)
+        low, high = levels[above - 1], levels[above]
+        part = ((sigma - low) / (high - low)).clamp(0, 1)
+        if not self.config.interpolate:
+            part = part.round()
+        lower, upper = self.thresholds[above - 1], self.thresholds[above]  # (B, K, 1)
+        return [lower.lerp(upper, part[:, None, None])] * self.config.steps
 
     def first_codes(self, y: Tensor) -> Tensor:
         """Zeros ``(B, K, N)`` for patches ``(B, m, N)``."""
@@ -143,7 +234,15 @@ class UnrolledModel(PatchModel):
         return C, D, W
 
 
-def first_dictionary(config: PatchConfig, dictionary: Tensor | None) -> Tensor:
+def residual(y: Tensor, estimate: Tensor, known: Tensor | None) -> Tensor:
+    """``M ⊙ (y − Dz)`` of patches ``(B, m, N)``: what was not measured cannot be wrong.
+
+    Source: GroupSC eq. 13.
+    """
+    return y - estimate if known is None else known * (y - estimate)
+
+
+def first_dictionary(config: PatchSizes, dictionary: Tensor | None) -> Tensor:
     """The given dictionary, checked; or Gaussian atoms.
 
     Raises:
@@ -230,36 +329,42 @@ class NonLocalModel(UnrolledModel):
         if config.variance_reduction:
             self.agreement = nn.Parameter(torch.tensor([0.01]))
 
-    def points(self, patches: Tensor, mean: Tensor) -> Tensor:
+    def points(self, patches: Tensor, mean: Tensor, known: Tensor | None = None) -> Tensor:
         """What Σ compares, ``(B, m, N)``: κ ⊙ patches, with their means where the config says so.
 
         Args:
             patches: ``(B, m, N)`` centred.
             mean: ``(B, 1, N)``.
+            known: of a mosaic, ``(1 or B, m, N)``. Where each pixel has one colour, the colours are
+                then added up, whichever it is: ``(B, m / C, N)``, as in the released code.
         """
         if self.config.compare == "raw":
             patches = patches + mean
-        return self.kappa[:, None] * patches
+        points = self.kappa[:, None] * patches
+        return points if known is None else points.unflatten(1, (self.config.channels, -1)).sum(1)
 
     def grid(self, image: Tensor) -> tuple[int, int]:
         """Rows and columns of an image's patches."""
         edge = self.config.patch - 1
         return image.shape[-2] - edge, image.shape[-1] - edge
 
-    def similarities(self, patches: Tensor, mean: Tensor, like: Tensor) -> Tensor:
+    def similarities(
+        self, patches: Tensor, mean: Tensor, like: Tensor, known: Tensor | None = None
+    ) -> Tensor:
         """Σ between patches, eq. 12: ``exp(−‖κ ⊙ (x_i − x_l)‖²)``, 0 outside the window.
 
         Args:
             patches: ``(B, m, N)`` centred.
             mean: ``(B, 1, N)``.
             like: the image they come from.
+            known: see `points`.
         """
         grid, window = self.grid(like), self.config.window
         everybody = max(grid) <= window // 2 + 1
         mask = None if everybody else window_mask(grid, window, like.device)
         # A distance is a small difference of large products: not one to take in half precision.
         with torch.autocast(like.device.type, enabled=False):
-            return gaussian_similarity(self.points(patches, mean), mask=mask)
+            return gaussian_similarity(self.points(patches, mean, known), mask=mask)
 
     def refresh(self, old: Tensor, estimate: Tensor, mean: Tensor, like: Tensor, k: int) -> Tensor:
         """``(1 − ν) Σ + ν Σ̂`` with Σ̂ between the current estimates ``Wz`` of the patches.

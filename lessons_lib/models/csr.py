@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lessons_lib.models.base import NonLocalConfig, NonLocalModel
+from lessons_lib.models.base import NonLocalConfig, NonLocalModel, residual
 from lessons_lib.ops.prox import csr_threshold
 
 
@@ -68,17 +68,19 @@ class CSR(NonLocalModel):
                 self.raw_thresholds.div_(1 + self.gammas[:, None])
         return taken
 
-    def forward(self, noisy: Tensor) -> Tensor:
+    def forward(
+        self, noisy: Tensor, mask: Tensor | None = None, sigma: Tensor | None = None
+    ) -> Tensor:
         """Estimate ``(B, C, H, W)`` images; stores ``N²`` similarities of ``N`` patches."""
-        y, mean = self.cut(noisy)  # (B, m, N), (B, 1, N)
+        y, mean, known = self.look(noisy, mask)  # (B, m, N), (B, 1, N), (1 or B, m, N)
         C, D, W = self.dictionaries(len(y))  # (B, m, K)
-        similarity = self.similarities(y, mean, noisy)  # (B, N, N)
+        similarity = self.similarities(y, mean, noisy, known)  # (B, N, N)
         z = self.first_codes(y)  # (B, K, N)
-        for k, (threshold, gamma) in enumerate(zip(self.thresholds, self.gammas, strict=True)):
+        for k, (threshold, gamma) in enumerate(zip(self.schedule(sigma), self.gammas, strict=True)):
             if k in self.config.refreshes:
                 similarity = self.refresh(similarity, W @ z, mean, noisy, k)
             if self.config.variance_reduction and k % 3 == 0 and k > 0:
                 y = self.reduce_variance(y, W @ z, mean, noisy)
             beta = (z @ similarity) / similarity.sum(dim=-2, keepdim=True)  # (B, K, N)
-            z = csr_threshold(z + C.mT @ (y - D @ z), beta, threshold, gamma)
+            z = csr_threshold(z + C.mT @ residual(y, D @ z, known), beta, threshold, gamma)
         return self.average(W @ z + mean, noisy)

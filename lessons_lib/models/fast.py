@@ -34,7 +34,12 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
 
 @torch.no_grad()
 def estimate(
-    model: UnrolledModel, noisy: Tensor, dtype: torch.dtype, neighbours: int | None = None
+    model: UnrolledModel,
+    noisy: Tensor,
+    dtype: torch.dtype,
+    neighbours: int | None = None,
+    mask: Tensor | None = None,
+    sigma: Tensor | None = None,
 ) -> Tensor:
     """What ``model(noisy)`` estimates, up to rounding.
 
@@ -43,21 +48,25 @@ def estimate(
         noisy: ``(B, C, H, W)`` float32.
         dtype: of codes, similarities and products. Distances, means and the image are float32.
         neighbours: see `BandedSimilarity`.
+        mask: see `UnrolledModel`.
+        sigma: see `UnrolledModel`.
 
     Returns:
         ``(B, C, H, W)`` float32.
     """
-    y, mean = model.cut(noisy)
+    y, mean, known = model.look(noisy, mask)
     C, D, W = (weight.to(dtype).expand(len(y), -1, -1) for weight in (model.C, model.D, model.W))
     goal = y.to(dtype)
     near = None
     if isinstance(model, NonLocalModel):
         near = BandedSimilarity(
-            model.points(y, mean), model.grid(noisy), model.config.window, dtype, neighbours
+            model.points(y, mean, known), model.grid(noisy), model.config.window, dtype, neighbours
         )
+    measured = None if known is None else known.to(dtype)
     z = goal.new_zeros(len(y), model.config.atoms, y.shape[-1])
     room = torch.empty_like(z)
-    for k, threshold in enumerate(model.thresholds.to(dtype)):
+    for k, threshold in enumerate(model.schedule(sigma)):
+        threshold = threshold.to(dtype)
         if isinstance(model, NonLocalModel) and near is not None:
             if k in model.config.refreshes:
                 seen = model.looked_at((W @ z).float(), mean, noisy)
@@ -67,7 +76,10 @@ def estimate(
                 goal = y.to(dtype)
         if isinstance(model, CSR) and near is not None:
             beta = near.product(z, room).div_(near.sums.to(dtype))
-        z.baddbmm_(C.mT, torch.baddbmm(goal, D, z, alpha=-1))
+        error = torch.baddbmm(goal, D, z, alpha=-1)
+        if measured is not None:
+            error *= measured
+        z.baddbmm_(C.mT, error)
         if isinstance(model, CSR):
             _csr_threshold_(z, beta, threshold, model.gammas[k].to(dtype))
         elif near is not None:

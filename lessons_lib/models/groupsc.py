@@ -6,7 +6,7 @@ restoration*, 2020, §3.2-3.3 and Algorithm 1.
 
 from torch import Tensor
 
-from lessons_lib.models.base import NonLocalModel
+from lessons_lib.models.base import NonLocalModel, residual
 from lessons_lib.ops.prox import relaxed_group_threshold
 
 
@@ -21,16 +21,18 @@ class GroupSC(NonLocalModel):
     Differs from the paper: see `NonLocalConfig` for each choice, and `PatchSC`.
     """
 
-    def forward(self, noisy: Tensor) -> Tensor:
+    def forward(
+        self, noisy: Tensor, mask: Tensor | None = None, sigma: Tensor | None = None
+    ) -> Tensor:
         """Estimate ``(B, C, H, W)`` images; stores ``N²`` similarities of ``N`` patches."""
-        y, mean = self.cut(noisy)  # (B, m, N), (B, 1, N)
+        y, mean, known = self.look(noisy, mask)  # (B, m, N), (B, 1, N), (1 or B, m, N)
         C, D, W = self.dictionaries(len(y))  # (B, m, K)
-        similarity = self.similarities(y, mean, noisy)  # (B, N, N)
+        similarity = self.similarities(y, mean, noisy, known)  # (B, N, N)
         z = self.first_codes(y)  # (B, K, N)
-        for k, threshold in enumerate(self.thresholds):
+        for k, threshold in enumerate(self.schedule(sigma)):
             if k in self.config.refreshes:
                 similarity = self.refresh(similarity, W @ z, mean, noisy, k)
             if self.config.variance_reduction and k % 3 == 0 and k > 0:
                 y = self.reduce_variance(y, W @ z, mean, noisy)
-            z = relaxed_group_threshold(z + C.mT @ (y - D @ z), similarity, threshold)
+            z = relaxed_group_threshold(z + C.mT @ residual(y, D @ z, known), similarity, threshold)
         return self.average(W @ z + mean, noisy)

@@ -12,13 +12,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lessons_lib.models.base import PatchConfig, PatchModel, first_dictionary
+from lessons_lib.models.base import PatchModel, PatchSizes, first_dictionary
 from lessons_lib.ops.dictionary import spectral_norm
 from lessons_lib.ops.prox import soft_threshold
 
 
 @dataclass(frozen=True)
-class ListaConfig(PatchConfig):
+class ListaConfig(PatchSizes):
     """Sizes, and what is learned besides the thresholds.
 
     Args:

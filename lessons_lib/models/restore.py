@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lessons_lib.models import fast
 from lessons_lib.models.base import NonLocalConfig, PatchModel, UnrolledModel
+from lessons_lib.ops.noise_level import estimate_sigma
 from lessons_lib.ops.tiling import Blend, lay_tiles
 
 Precision = Literal["auto", "reference", "fp32", "bf16"]
@@ -31,6 +32,7 @@ def restore(
     memory: float | None = None,
     precision: Precision = "auto",
     neighbours: int | None = None,
+    mask: Tensor | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
     """Estimate an image tile by tile.
@@ -43,6 +45,8 @@ def restore(
         noisy: ``(B, C, H, W)``, any size, on the model's device.
         sigma: noise of the image on the [0, 1] scale, where it is not what the model was trained
             for. The image is then multiplied so that its noise is, and the estimate divided again.
+            A model of several levels is told it, and if it is not given, what `estimate_sigma`
+            finds in each image.
         tile: side of the tiles at most; they are spread evenly, see `lay_tiles`.
         overlap: pixels that neighbouring tiles share at least. ``patch − 1``, where not given,
             codes nearly every patch once; the paper's finest, 44 pixels of 56, gains 0.04 dB and
@@ -53,6 +57,7 @@ def restore(
             "auto" takes the faster of the two, see `resolve_precision`.
         neighbours: patches that each patch is compared with, see `BandedSimilarity`; all of the
             window where not given. For the fast form of a model that compares patches.
+        mask: ``(1 or B, C, H, W)``, 1 where a value was measured, as `BayerMosaic.mask` makes it.
         progress: called with the share done, from 0 to 1.
 
     Returns:
@@ -64,11 +69,7 @@ def restore(
 
     Source: GroupSC §3.6 and Table 14.
     """
-    scale = 1.0
-    if sigma is not None:
-        if model.sigma is None:
-            raise ValueError("the noise that the model was trained for is not known: set its sigma")
-        scale = model.sigma / sigma
+    scale, level = _brightness(model, noisy, sigma)
     precision = resolve_precision(model, precision)
     if neighbours is not None and (
         precision == "reference" or not isinstance(model.config, NonLocalConfig)
@@ -86,11 +87,17 @@ def restore(
     blend = Blend((*noisy.shape[:2], height, len(pixels)), noisy)
     restored = torch.empty_like(noisy)
     for number, (row, below) in enumerate(zip(rows, [*rows[1:], len(lines)], strict=True)):
-        strip = scale * noisy[..., lines[row : row + height], :][..., pixels]
+        in_row = lines[row : row + height]
+        strip = scale * noisy[..., in_row, :][..., pixels]
+        masks = None if mask is None else mask[..., in_row, :][..., pixels].expand_as(strip)
         for start in range(0, len(columns), together):
             some = columns[start : start + together]
-            tiles = torch.cat([strip[..., column : column + width] for column in some])
-            estimates = _estimate(model, tiles, precision, neighbours)
+            tiles, told = _cut(strip, some, width), {}
+            if masks is not None:
+                told["mask"] = _cut(masks, some, width)
+            if level is not None:
+                told["sigma"] = level.repeat(len(some))
+            estimates = _estimate(model, tiles, precision, neighbours, told)
             for column, estimate in zip(some, estimates.split(len(noisy)), strict=True):
                 blend.add(estimate, column, weight)
             if progress is not None:
@@ -120,13 +127,38 @@ def resolve_precision(model: PatchModel, precision: Precision) -> Precision:
     return precision
 
 
+def _brightness(
+    model: PatchModel, noisy: Tensor, sigma: float | None
+) -> tuple[float | Tensor, Tensor | None]:
+    """What to multiply the images by, and the noise that a model of levels will then be told."""
+    levels = model.config.levels_255 if isinstance(model, UnrolledModel) else ()
+    if levels:
+        noise = estimate_sigma(noisy) if sigma is None else noisy.new_full((len(noisy),), sigma)
+        # Images louder than the loudest level are made darker.
+        scale = (levels[-1] / 255 / noise).clamp_max(1)
+        return scale[:, None, None, None], scale * noise
+    if sigma is None:
+        return 1.0, None
+    if model.sigma is None:
+        raise ValueError("the noise that the model was trained for is not known: set its sigma")
+    return model.sigma / sigma, None
+
+
+def _cut(strip: Tensor, columns: list[int], width: int) -> Tensor:
+    return torch.cat([strip[..., column : column + width] for column in columns])
+
+
 def _estimate(
-    model: PatchModel, tiles: Tensor, precision: Precision, neighbours: int | None
+    model: PatchModel,
+    tiles: Tensor,
+    precision: Precision,
+    neighbours: int | None,
+    told: dict[str, Tensor],
 ) -> Tensor:
     if precision == "reference":
-        return cast(Tensor, model(tiles))
+        return cast(Tensor, model(tiles, **told))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return fast.estimate(cast(UnrolledModel, model), tiles, dtype, neighbours)
+    return fast.estimate(cast(UnrolledModel, model), tiles, dtype, neighbours, **told)
 
 
 def _mirrored(length: int, edge: int, device: torch.device) -> Tensor:

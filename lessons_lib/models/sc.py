@@ -7,7 +7,7 @@ and thresholds that vary from step to step.
 
 from torch import Tensor
 
-from lessons_lib.models.base import UnrolledModel
+from lessons_lib.models.base import UnrolledModel, residual
 from lessons_lib.ops.prox import soft_threshold
 
 
@@ -26,11 +26,13 @@ class PatchSC(UnrolledModel):
     torch.Size([1, 1, 8, 11])
     """
 
-    def forward(self, noisy: Tensor) -> Tensor:
+    def forward(
+        self, noisy: Tensor, mask: Tensor | None = None, sigma: Tensor | None = None
+    ) -> Tensor:
         """Estimate ``(B, C, H, W)`` images, each side at least as long as a patch."""
-        y, mean = self.cut(noisy)  # (B, m, N), (B, 1, N)
+        y, mean, known = self.look(noisy, mask)  # (B, m, N), (B, 1, N), (1 or B, m, N)
         C, D, W = self.dictionaries(len(y))  # (B, m, K)
         z = self.first_codes(y)  # (B, K, N)
-        for threshold in self.thresholds:
-            z = soft_threshold(z + C.mT @ (y - D @ z), threshold)
+        for threshold in self.schedule(sigma):
+            z = soft_threshold(z + C.mT @ residual(y, D @ z, known), threshold)
         return self.average(W @ z + mean, noisy)

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import gamma
+from scipy.special import gammaincinv
 from torch import Tensor
 
 from lessons_lib.ops.patches import extract_patches
@@ -96,4 +96,4 @@ def _noise_texture() -> float:
     down = F.conv2d(pixels, kernel.view(1, 1, 3, 1)).flatten(1)
     form = across @ across.T + down @ down.T
     rank = torch.linalg.matrix_rank(form).item()
-    return float(gamma.ppf(CONFIDENCE, rank / 2, scale=2 * form.trace().item() / rank))
+    return float(gammaincinv(rank / 2, CONFIDENCE)) * 2 * form.trace().item() / rank

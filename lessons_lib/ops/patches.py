@@ -227,3 +227,29 @@ def centre(patches: Tensor) -> tuple[Tensor, Tensor]:
     """
     mean = patches.mean(dim=-2, keepdim=True)
     return patches - mean, mean
+
+
+def measured_mean(patches: Tensor, known: Tensor, channels: int) -> Tensor:
+    """Means of patches of which only some entries were measured.
+
+    The measured entries of each channel are averaged, then the channels: a mosaic measures green
+    twice as often as red, which does not make the patch greener.
+
+    Args:
+        patches: ``(B, m, N)``.
+        known: ``(1 or B, m, N)``, 1 where an entry was measured, else 0.
+        channels: that the ``m`` entries consist of, one after the other.
+
+    Returns:
+        ``(B, 1, N)``; channels of which a patch has no entry do not count.
+
+    >>> patches, known = torch.tensor([[[3.0], [9.0], [5.0], [7.0]]]), torch.tensor([1, 0, 1, 1.0])
+    >>> measured_mean(patches, known.view(1, 4, 1), channels=2).item()
+    4.5
+    """
+    apart = known.unflatten(-2, (channels, -1))
+    counts = apart.sum(dim=-2)
+    sums = (patches.unflatten(-2, (channels, -1)) * apart).sum(dim=-2)
+    seen = (counts > 0).to(patches)
+    means = sums / counts.clamp_min(1)
+    return (means * seen).sum(-2, keepdim=True) / seen.sum(-2, keepdim=True).clamp_min(1)
