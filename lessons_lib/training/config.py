@@ -4,10 +4,12 @@ import math
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lessons_lib.data import unknown
-from lessons_lib.models import MODELS, build
+from lessons_lib.models import MODELS, PatchModel, build
+
+Task = Literal["denoise", "blind", "demosaic", "jpeg"]
 
 
 class ConfigError(ValueError):
@@ -21,8 +23,11 @@ class Run:
     Args:
         name: of the run, its file's stem.
         model: a name of `lessons_lib.models.MODELS`.
-        sigma_255: noise, white being 255.
+        sigma_255: noise, white being 255, for the task "denoise"; else 0.
         options: of the model's config; what is left out keeps its default.
+        task: "denoise"; "blind", for a model of several levels, noise up to the loudest of them;
+            "demosaic"; or "jpeg".
+        quality: of the files to restore, for the task "jpeg"; else 0.
         priority: the queue takes small numbers first.
         dataset: training images; some of them are held out for validation.
         crop: side of the training crops.
@@ -58,8 +63,10 @@ class Run:
 
     name: str
     model: str
-    sigma_255: float
+    sigma_255: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
+    task: Task = "denoise"
+    quality: int = 0
     priority: int = 0
     dataset: str = "BSD400"
     crop: int = 56
@@ -101,8 +108,8 @@ class Run:
                 raise ConfigError(unknown("weight", name, names))
             if not (isinstance(pace, (int, float)) and pace > 0 and math.isfinite(pace)):
                 raise ConfigError(f"the pace of {name} must be positive, not {pace!r}")
+        self._check_task(model)
         for key in (
-            "sigma_255",
             "crop",
             "batch",
             "steps",
@@ -125,9 +132,25 @@ class Run:
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie between 0 and 1, not {self.ema}")
 
+    def _check_task(self, model: PatchModel) -> None:
+        """Whether all that the task needs is there, and nothing else."""
+        if self.task not in get_args(Task):
+            raise ConfigError(unknown("task", self.task, get_args(Task)))
+        if self.task == "denoise" and not (self.sigma_255 > 0 and math.isfinite(self.sigma_255)):
+            raise ConfigError(f"sigma_255 must be positive, not {self.sigma_255}")
+        if self.task != "denoise" and self.sigma_255:
+            raise ConfigError(f"the task '{self.task}' has no sigma_255")
+        if (self.task == "jpeg") != (1 <= self.quality <= 100):
+            raise ConfigError(f"task '{self.task}' and quality {self.quality} do not go together")
+        if (self.task == "blind") != bool(getattr(model.config, "levels_255", ())):
+            raise ConfigError(f"task '{self.task}': levels_255 are for the task 'blind', and only")
+        channels = model.config.channels
+        if (self.task, channels) in (("demosaic", 1), ("jpeg", 3)):
+            raise ConfigError(f"the task '{self.task}' is not for {channels} channels")
+
     @property
     def sigma(self) -> float:
-        """Noise on the [0, 1] scale."""
+        """Noise to be removed, on the [0, 1] scale; 0 where it has no one level."""
         return self.sigma_255 / 255
 
     def rate(self, step: int) -> float:
@@ -158,7 +181,8 @@ def read_run(path: Path) -> Run:
     for key in table:
         if key not in known:
             raise ConfigError(f"{path}: {unknown('key', key, known)}")
-    missing = {"model", "sigma_255"} - set(table)
+    wanted = {"model"} | ({"sigma_255"} if table.get("task", "denoise") == "denoise" else set())
+    missing = wanted - set(table)
     if missing:
         raise ConfigError(f"{path}: lacks {' and '.join(sorted(missing))}")
     try:

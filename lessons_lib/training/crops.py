@@ -1,16 +1,20 @@
-"""Training data: random crops of clean images, turned and mirrored, with fresh noise.
+"""Training data: random crops of images, turned and mirrored, and what happened to them.
 
 A batch is a function of the run's seed and of the step's number, and of nothing else. There is no
 state to save: a run that was killed goes on with the very crops and the very noise it would have
 seen.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from lessons_lib import data
+from lessons_lib.degradations import JPEG, BayerMosaic
 from lessons_lib.evaluation.leaks import refuse_test_images
+from lessons_lib.ops.colour import rgb_to_luma
 from lessons_lib.ops.dictionary import learn_dictionary
 from lessons_lib.ops.patches import centre
 from lessons_lib.training.config import ConfigError, Run
@@ -18,14 +22,37 @@ from lessons_lib.training.config import ConfigError, Run
 HELD_OUT = 12
 # Of a small data set a quarter is held out, and of a data set smaller still nothing is learned.
 SMALLEST = 8
+PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Crops to learn from.
+
+    Args:
+        clean: ``(B, C, h, w)``, what an estimate should be.
+        degraded: ``(B, C, h, w)``, what it is made from.
+        told: what a model is told besides, by the names that its ``forward`` has for it: ``mask``
+            ``(B, C, h, w)``, ``sigma`` ``(B,)``, or nothing.
+    """
+
+    clean: Tensor
+    degraded: Tensor
+    told: dict[str, Tensor]
+
+    def part(self, which: slice, device: torch.device | None = None) -> "Examples":
+        """Some of them, on a device."""
+        clean, degraded = (crops[which].to(device) for crops in (self.clean, self.degraded))
+        told = {name: values[which].to(device) for name, values in self.told.items()}
+        return Examples(clean, degraded, told)
 
 
 class Crops:
     """The images of a data set, some held out, and what is cut from them.
 
     Args:
-        run: names the data set, the crops and the seed.
-        channels: 1 turns colours to gray.
+        run: names the data set, the task, the crops and the seed.
+        channels: 1 turns colours to gray; to the luma of a file, where files are to be restored.
 
     Raises:
         ConfigError: if a crop does not fit into the images, or too few images are there.
@@ -35,15 +62,20 @@ class Crops:
 
     def __init__(self, run: Run, channels: int) -> None:
         self.run = run
+        self.channels = channels
         dataset = data.load(run.dataset)
         refuse_test_images(dataset)
         images = []
         for name, image in dataset:
-            image = data.to_gray(image) if channels == 1 else image
+            if channels == 1 and image.shape[1] == 3:
+                image = rgb_to_luma(image) if run.task == "jpeg" else data.to_gray(image)
             if image.shape[1] != channels:
                 raise ConfigError(f"{run.dataset}/{name} is gray; the model wants colours")
             if min(image.shape[-2:]) < run.crop:
                 raise ConfigError(f"{run.dataset}/{name} is smaller than a crop of {run.crop}")
+            if run.task == "jpeg":
+                # A file's blocks lie anywhere in a crop: images are compressed before it is cut.
+                image = torch.cat([image, JPEG(run.quality)(image)], dim=1)
             # Bytes: a quarter of the memory, and exact for the 8-bit files these are.
             images.append((image[0] * 255).round().byte())
         if len(images) < SMALLEST:
@@ -55,7 +87,12 @@ class Crops:
         self.training = [images[index] for index in order[count:]]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Clean and noisy crops ``(batch, C, crop, crop)`` of one step."""
+        """Clean and degraded crops ``(batch, C, crop, crop)`` of one step, see `examples`."""
+        examples = self.examples(step)
+        return examples.clean, examples.degraded
+
+    def examples(self, step: int) -> Examples:
+        """What one step learns from."""
         run = self.run
         generator = np.random.default_rng([run.seed, step])
         crops = []
@@ -66,12 +103,10 @@ class Crops:
             quarters, mirrored = generator.integers(4), generator.integers(2)
             crop = crop.rot90(int(quarters), (1, 2))
             crops.append(crop.flip(2) if mirrored else crop)
-        clean = torch.stack(crops) / 255
-        noise = generator.standard_normal(tuple(clean.shape), dtype=np.float32)
-        return clean, clean + run.sigma * torch.from_numpy(noise)
+        return self._degrade(torch.stack(crops), generator)
 
-    def fixed(self, which: str) -> tuple[Tensor, Tensor]:
-        """Clean and noisy crops for monitoring, the same at every look.
+    def fixed(self, which: str) -> Examples:
+        """Crops for monitoring, the same at every look.
 
         Args:
             which: "held out" or "training", of which a dozen images are looked at.
@@ -84,9 +119,24 @@ class Crops:
             for top in range(0, image.shape[-2] - size + 1, size)[:3]
             for left in range(0, image.shape[-1] - size + 1, size)[:3]
         ]
-        clean = torch.stack(crops) / 255
-        noise = np.random.default_rng(1).standard_normal(tuple(clean.shape), dtype=np.float32)
-        return clean, clean + self.run.sigma * torch.from_numpy(noise)
+        return self._degrade(torch.stack(crops), np.random.default_rng(1))
+
+    def _degrade(self, crops: Tensor, generator: np.random.Generator) -> Examples:
+        """What the task says happened to crops ``(B, C, h, w)`` of bytes."""
+        run, pixels = self.run, crops / 255
+        if run.task == "jpeg":
+            return Examples(pixels[:, :1], pixels[:, 1:], {})
+        if run.task == "demosaic":
+            size = (crops.shape[-2], crops.shape[-1])
+            patterns = generator.choice(PATTERNS, size=len(crops))
+            masks = torch.cat([BayerMosaic(str(pattern)).mask(size) for pattern in patterns])
+            return Examples(pixels, pixels * masks, {"mask": masks})
+        noise = torch.from_numpy(generator.standard_normal(tuple(crops.shape), dtype=np.float32))
+        if run.task == "denoise":
+            return Examples(pixels, pixels + run.sigma * noise, {})
+        loudest = max(run.options["levels_255"]) / 255
+        sigma = torch.from_numpy(generator.uniform(0, loudest, size=len(crops))).float()
+        return Examples(pixels, pixels + sigma[:, None, None, None] * noise, {"sigma": sigma})
 
     def dictionary(self, patch: int, atoms: int) -> Tensor:
         """Learn ``(m, atoms)`` from clean centred patches, to start a model from.
@@ -97,7 +147,7 @@ class Crops:
         generator = np.random.default_rng([run.seed])
         patches = []
         for index in generator.integers(len(self.training), size=run.dictionary_patches):
-            image = self.training[index]
+            image = self.training[index][: self.channels]
             top, left = (int(generator.integers(n - patch + 1)) for n in image.shape[-2:])
             patches.append(image[:, top : top + patch, left : left + patch].flatten())
         centred, _ = centre(torch.stack(patches, dim=1) / 255)

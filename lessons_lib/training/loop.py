@@ -18,7 +18,7 @@ from lessons_lib.evaluation.processes import describe_device
 from lessons_lib.models import PatchModel, build
 from lessons_lib.models.base import NOISE_POWERS
 from lessons_lib.training.config import ConfigError, Run
-from lessons_lib.training.crops import Crops
+from lessons_lib.training.crops import Crops, Examples
 from lessons_lib.training.state import Learner, State, read_state, write_state
 
 
@@ -120,11 +120,11 @@ def train(
         # One process's clock decides for all of them: they must stop after the same step.
         if fabric.broadcast(step_began + 1.5 * longest + 1 > began + 60 * minutes):
             break
-        clean, noisy = (crop[share].to(fabric.device) for crop in crops.batch(state.step))
+        some = crops.examples(state.step).part(share, fabric.device)
         for group, pace in zip(optimizer.param_groups, learner.paces, strict=True):
             group["lr"] = run.rate(state.step) * state.slowdown * pace
         optimizer.zero_grad()
-        loss = restoration_loss(model(noisy), clean, counts)
+        loss = restoration_loss(model(some.degraded, **some.told), some.clean, counts)
         fabric.backward(loss)
         optimizer.step()
         learner.update_average(state.step)
@@ -193,7 +193,7 @@ def _first_model(run: Run, root: Path, crops: Crops, state: State | None) -> Pat
     if other is None or not other.finished:
         raise ConfigError(f"run {run.name} starts from {run.start}, which is not finished")
     model = build(run.model, run.options)
-    louder = run.sigma_255 / other.sigma_255
+    louder = run.sigma_255 / other.sigma_255 if run.sigma_255 and other.sigma_255 else 1.0
     given = {
         name: weight * louder ** NOISE_POWERS.get(name, 0)
         for name, weight in other.weights["average"].items()
@@ -215,14 +215,14 @@ def _look(
     learner: Learner,
     state: State,
     run: Run,
-    looks: dict[str, tuple[Tensor, Tensor]],
+    looks: dict[str, Examples],
     loss: float,
 ) -> None:
     """Measure PSNRs; go back to the last look's weights if the training has diverged since.
 
     Source: GroupSC §B, backtracking; the threshold in dB is its released code's.
     """
-    psnr = crop_psnr(fabric, learner.model, *looks["training"], run.batch)
+    psnr = crop_psnr(fabric, learner.model, looks["training"], run.batch)
     if psnr >= state.snapshot_psnr - run.tolerated_drop:
         state.snapshot, state.snapshot_psnr = learner.capture(), psnr
     else:  # NaN comes here as well
@@ -238,18 +238,20 @@ def _look(
             "learning_rate": run.rate(state.step) * state.slowdown,
             "loss": loss,
             "training_psnr": psnr,
-            "held_out_psnr": crop_psnr(fabric, learner.average, *looks["held out"], run.batch),
+            "held_out_psnr": crop_psnr(fabric, learner.average, looks["held out"], run.batch),
         }
     )
 
 
-def crop_psnr(fabric: Fabric, model: PatchModel, clean: Tensor, noisy: Tensor, batch: int) -> float:
+def crop_psnr(fabric: Fabric, model: PatchModel, examples: Examples, batch: int) -> float:
     """Mean PSNR in dB over crops, of the pixels that get as many estimates as in a large image."""
     edge = model.config.patch - 1
-    inside = (..., slice(edge, clean.shape[-2] - edge), slice(edge, clean.shape[-1] - edge))
+    height, width = examples.clean.shape[-2:]
+    inside = (..., slice(edge, height - edge), slice(edge, width - edge))
     scores = []
     with torch.no_grad(), fabric.autocast():
-        for some_clean, some_noisy in zip(clean.split(batch), noisy.split(batch), strict=True):
-            estimate = model(some_noisy.to(fabric.device)).cpu().clamp(0, 1)
-            scores.append(metrics.psnr(estimate[inside], some_clean[inside]))
+        for first in range(0, len(examples.clean), batch):
+            some = examples.part(slice(first, first + batch), fabric.device)
+            estimate = model(some.degraded, **some.told).clamp(0, 1)
+            scores.append(metrics.psnr(estimate[inside], some.clean[inside]).cpu())
     return torch.cat(scores).mean().item()

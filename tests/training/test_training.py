@@ -61,7 +61,8 @@ def test_training_denoises_better(tiny, tmp_path):
     assert state.finished
     scores = [row["held_out_psnr"] for row in state.log]
     assert scores[-1] > scores[0] + 1
-    clean, noisy = Crops(tiny, 1).fixed("held out")
+    crops = Crops(tiny, 1).fixed("held out")
+    clean, noisy = crops.clean, crops.degraded
     model = trained_model(tiny, tmp_path / "tiny")
     with torch.no_grad():
         gain = psnr(model(noisy), clean) - psnr(noisy, clean)
