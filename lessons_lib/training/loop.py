@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from lessons_lib import metrics
 from lessons_lib.evaluation.processes import describe_device
 from lessons_lib.models import PatchModel, build
-from lessons_lib.models.base import NOISE_POWERS
 from lessons_lib.training.config import ConfigError, Run
 from lessons_lib.training.crops import Crops, Examples
+from lessons_lib.training.start import first_model
 from lessons_lib.training.state import Learner, State, read_state, write_state
 
 
@@ -94,7 +94,9 @@ def train(
         return state
 
     crops = Crops(run, run.options.get("channels", 1))
-    learner = Learner(_first_model(run, root, crops, state), run)
+    # A state brings its own weights.
+    begun = build(run.model, run.options) if state else first_model(run, root, crops)
+    learner = Learner(begun, run)
     forward = cast(nn.Module, torch.compile(learner.model)) if run.compile else learner.model
     model, optimizer = fabric.setup(forward, learner.optimizer)
     learner.average.to(fabric.device)
@@ -102,7 +104,9 @@ def train(
     board = _board(root / run.name, state) if fabric.is_global_zero else None
     if state is None:
         first = learner.capture()
-        state = State(0, run.steps, run.sigma_255, {}, 1.0, first, first, -math.inf)
+        state = State(
+            0, run.steps, run.sigma_255, {}, 1.0, first, first, -math.inf, options=run.options
+        )
         _look(fabric, learner, state, run, looks, math.nan)
         _show(board, state)
     else:
@@ -176,31 +180,6 @@ def _show(board: Any, state: State) -> None:
             if name != "step" and math.isfinite(value):
                 board.add_scalar(name, value, state.step)
         board.flush()
-
-
-def _first_model(run: Run, root: Path, crops: Crops, state: State | None) -> PatchModel:
-    """A model from another run's weights, from a learned dictionary, or to be filled from a state.
-
-    Weights are taken over where name and shape agree: SC's dictionaries and thresholds also start a
-    GroupSC. Those of another noise level are brought to this one, see `NOISE_POWERS`.
-    """
-    if state is not None:
-        return build(run.model, run.options)
-    if not run.start:
-        config = build(run.model, run.options).config
-        return build(run.model, run.options, crops.dictionary(config.patch, config.atoms))
-    other = read_state(root / run.start)
-    if other is None or not other.finished:
-        raise ConfigError(f"run {run.name} starts from {run.start}, which is not finished")
-    model = build(run.model, run.options)
-    louder = run.sigma_255 / other.sigma_255 if run.sigma_255 and other.sigma_255 else 1.0
-    given = {
-        name: weight * louder ** NOISE_POWERS.get(name, 0)
-        for name, weight in other.weights["average"].items()
-    }
-    if not model.start_from(given):
-        raise ConfigError(f"run {run.name} has no weight in common with {run.start}")
-    return model
 
 
 def _resume(learner: Learner, state: State, run: Run) -> None:

@@ -26,7 +26,7 @@ class State:
     Attributes:
         step: steps done.
         steps: of the whole training.
-        sigma_255: noise that the weights are for, white being 255.
+        sigma_255: noise that the weights are for, white being 255; 0 if there is no one level.
         spent: seconds spent on them, over all sittings, by device.
         slowdown: what backtracking has multiplied the learning rate by.
         weights: of the model, their exponential moving average, and Adam's, see `Learner.capture`;
@@ -34,6 +34,7 @@ class State:
         snapshot: the same at the last look, to go back to; empty once it is finished.
         snapshot_psnr: training PSNR of that look.
         log: a row for each look.
+        options: of the model that differ from the defaults.
     """
 
     step: int
@@ -45,6 +46,7 @@ class State:
     snapshot: dict[str, Any]
     snapshot_psnr: float
     log: list[dict[str, float]] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

@@ -1,0 +1,161 @@
+"""What runs of each task learn from, and how one starts from another."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lessons_lib import data
+from lessons_lib.models import build
+from lessons_lib.training import ConfigError, Run, train
+from lessons_lib.training.crops import Crops
+from lessons_lib.training.start import translate
+from lessons_lib.training.state import read_state
+
+LEVELS = [5.0, 10.0, 25.0]
+SIZES = {"patch": 5, "atoms": 24, "steps": 4}
+COLOUR = SIZES | {"channels": 3}
+GRAY = Run("gray", "sc", 25.0, SIZES, dataset="samples", crop=20, batch=4, steps=30,
+           learning_rate=1e-3, monitor_every=15, dictionary_patches=1000)  # fmt: skip
+BLIND = replace(GRAY, name="blind", sigma_255=0.0, task="blind",
+                options=SIZES | {"levels_255": LEVELS})  # fmt: skip
+MOSAIC = replace(GRAY, name="mosaic", sigma_255=0.0, task="demosaic", options=COLOUR)
+JPEG_RUN = replace(GRAY, name="jpeg", sigma_255=0.0, task="jpeg", quality=10)
+
+
+@pytest.fixture(scope="module")
+def colours():
+    """Parts of the samples that have colours."""
+    return [
+        data.sample(name, gray=False)[..., top : top + 60, 40:100]
+        for name in ("astronaut", "chelsea", "coffee")
+        for top in (20, 80, 140)
+    ]
+
+
+@pytest.fixture
+def in_colour(monkeypatch, colours):
+    """The samples, those of them that have colours."""
+
+    class Some(list):
+        sha256 = "0"
+
+    some = Some((f"{number}.png", image) for number, image in enumerate(colours))
+    monkeypatch.setattr("lessons_lib.training.crops.data.load", lambda name: some)
+    monkeypatch.setattr("lessons_lib.training.crops.refuse_test_images", lambda some: None)
+
+
+def test_noise_of_any_level_and_the_model_is_told_which():
+    run = replace(BLIND, batch=64)
+    examples = Crops(run, 1).examples(3)
+    sigma = examples.told["sigma"]
+    assert sigma.shape == (64,)
+    assert sigma.min() < 6 / 255 < 19 / 255 < sigma.max() <= 25 / 255
+    found = (examples.degraded - examples.clean).flatten(1).std(dim=1)
+    torch.testing.assert_close(found, sigma, rtol=0.2, atol=1e-4)
+
+
+@pytest.mark.usefixtures("in_colour")
+def test_mosaics_of_all_four_phases_with_their_masks():
+    examples = Crops(replace(MOSAIC, batch=40), 3).examples(0)
+    mask = examples.told["mask"]
+    assert torch.equal(examples.degraded, examples.clean * mask)
+    assert torch.equal(mask.sum(dim=1), torch.ones(40, 20, 20))
+    assert len({tuple(corner.flatten().tolist()) for corner in mask[..., :2, :2]}) == 4
+
+
+def test_files_are_compressed_before_they_are_cut():
+    """Most crops do not begin at a block's corner, so compressing them would be another image."""
+    crops = Crops(JPEG_RUN, 1)
+    examples = crops.examples(0)
+    assert examples.told == {}
+    error = (examples.degraded - examples.clean).square().mean().sqrt() * 255
+    assert 3 < error < 20
+    # The same pixels, turned and mirrored in the same way.
+    clean, degraded = (crop - crop.mean() for crop in (examples.clean, examples.degraded))
+    assert (clean * degraded).sum() > 0.95 * clean.norm() * degraded.norm()
+
+
+@pytest.mark.usefixtures("in_colour")
+@pytest.mark.parametrize("run", [BLIND, MOSAIC, JPEG_RUN], ids=lambda run: run.name)
+def test_each_task_is_learned(run, tmp_path, monkeypatch):
+    if run is not MOSAIC:
+        monkeypatch.undo()
+    state = train(replace(run, steps=90, monitor_every=30), tmp_path, device="cpu")
+    first, last = state.log[0]["held_out_psnr"], state.log[-1]["held_out_psnr"]
+    assert last > first + 0.1
+    again = read_state(tmp_path / run.name)
+    assert again.options == run.options
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"task": "dehaze"}, "unknown task 'dehaze'"),
+        ({"task": "jpeg", "sigma_255": 0.0}, "quality 0"),
+        ({"quality": 10}, "quality 10"),
+        ({"task": "jpeg", "quality": 10}, "no sigma_255"),
+        ({"task": "blind", "sigma_255": 0.0}, "levels_255"),
+        ({"options": SIZES | {"levels_255": LEVELS}}, "levels_255"),
+        ({"task": "demosaic", "sigma_255": 0.0}, "not for 1 channels"),
+        ({"task": "jpeg", "quality": 5, "sigma_255": 0.0, "options": COLOUR}, "not for 3"),
+        ({"sigma_255": 0.0}, "sigma_255 must be positive"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(change, says):
+    with pytest.raises(ConfigError, match=says):
+        replace(GRAY, **change)
+
+
+# One run from another ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path):
+    def make(run):
+        train(replace(run, steps=1), tmp_path, device="cpu")
+        return read_state(tmp_path / run.name)
+
+    return make
+
+
+def test_from_several_levels_to_one(trained):
+    other = trained(BLIND)
+    shared = other.weights["average"]
+    thresholds = shared["raw_thresholds"].abs()
+    for sigma_255, wanted in (
+        (10.0, thresholds[1]),
+        (17.5, (thresholds[1] + thresholds[2]) / 2),
+        (50.0, 2 * thresholds[2]),
+        (2.5, thresholds[0] / 2),
+    ):
+        weights = translate(other, replace(GRAY, sigma_255=sigma_255))
+        torch.testing.assert_close(weights["raw_thresholds"], wanted.repeat(4, 1))
+        assert torch.equal(weights["C"], shared["C"])
+    weights = translate(other, JPEG_RUN)
+    torch.testing.assert_close(weights["raw_thresholds"], thresholds[0].repeat(4, 1))
+
+
+def test_the_level_of_a_blind_model_is_the_model_that_starts_from_it(trained):
+    other = trained(BLIND)
+    blind, single = build("sc", BLIND.options), build("sc", SIZES)
+    blind.load_state_dict(other.weights["average"])
+    single.start_from(translate(other, replace(GRAY, sigma_255=10.0)))
+    image = torch.rand(1, 1, 12, 14)
+    torch.testing.assert_close(blind(image, sigma=torch.tensor([10 / 255])), single(image))
+
+
+def test_from_one_level_to_several(trained):
+    other = trained(GRAY)
+    weights = translate(other, BLIND)
+    mean = other.weights["average"]["raw_thresholds"].abs().mean(dim=0)
+    torch.testing.assert_close(weights["raw_thresholds"], torch.stack([mean / 5, mean / 2.5, mean]))
+
+
+def test_a_run_of_one_task_starts_from_another(tmp_path):
+    train(replace(GRAY, steps=1), tmp_path, device="cpu")
+    quick = replace(JPEG_RUN, steps=1, start="gray", learning_rate=1e-12)
+    state = train(quick, tmp_path, device="cpu")
+    other = read_state(tmp_path / "gray")
+    for name, weight in other.weights["average"].items():
+        torch.testing.assert_close(state.weights["average"][name], weight)
