@@ -34,7 +34,7 @@ class Card:
         name: of the files.
         model: a name of `lessons_lib.models.MODELS`.
         options: of the model's config, all of them.
-        sigma_255: noise they were trained for, white being 255.
+        sigma_255: noise they were trained for, white being 255; 0 if not for one level.
         parameters: how many.
         run: the training's config, all of it.
         steps: training steps done.
@@ -46,6 +46,8 @@ class Card:
         licence: of the weights and the code.
         data_licence: of the training images.
         sha256: of the safetensors file.
+        task: what they restore, see `lessons_lib.evaluation.protocols`.
+        quality: of the JPEG files they were trained for; else 0.
     """
 
     name: str
@@ -63,11 +65,20 @@ class Card:
     licence: str
     data_licence: str
     sha256: str
+    task: str = "denoise"
+    quality: int = 0
 
     @property
-    def sigma(self) -> float:
-        """Noise on the [0, 1] scale."""
-        return self.sigma_255 / 255
+    def sigma(self) -> float | None:
+        """Noise on the [0, 1] scale, if they are for one level of it."""
+        return self.sigma_255 / 255 if self.sigma_255 else None
+
+    @property
+    def setting(self) -> str:
+        """What they were trained for: "sigma=25", "q=10", or the task's name."""
+        if self.task == "denoise":
+            return f"sigma={self.sigma_255:g}"
+        return f"q={self.quality}" if self.task == "jpeg" else self.task
 
 
 @functools.cache

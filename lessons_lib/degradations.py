@@ -152,6 +152,10 @@ class JPEG:
         return np.asarray(Image.open(buffer)).reshape(pixels.shape)
 
 
+# What happened to an image that keeps its size.
+Degradation = GaussianNoise | BayerMosaic | JPEG
+
+
 @dataclass(frozen=True)
 class BicubicDown:
     """Downscaling by antialiased bicubic convolution, as super-resolution benchmarks do it.

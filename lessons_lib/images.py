@@ -5,6 +5,7 @@ Pillow decodes almost everything. Two kinds of file it cannot hold are handled h
 """
 
 import contextlib
+import functools
 import io
 import logging
 import math
@@ -121,6 +122,38 @@ def read_image(path: str | os.PathLike[str]) -> Photo:
     except Exception as error:
         # The decoders meet damaged bytes with nearly every kind of exception there is.
         raise ImageError(f"{path}: cannot be read: {_first_line(error)}") from error
+
+
+def jpeg_quality(path: str | os.PathLike[str]) -> int | None:
+    """The quality that a JPEG file was compressed with, on libjpeg's scale from 1 to 100.
+
+    It is the one whose quantisation table for luma is nearest to the file's. Cameras have tables of
+    their own; then it is the quality that loses about as much.
+
+    Returns:
+        None for what is no JPEG file.
+
+    Raises:
+        ImageError: if the file cannot be read.
+    """
+    try:
+        with Image.open(path) as file:
+            table = getattr(file, "quantization", {}).get(0)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {_first_line(error)}") from error
+    if table is None:
+        return None
+    # In order of size: tables are stored in zigzag, and versions of Pillow do not agree on that.
+    steps = np.sort(np.asarray(table, dtype=float))
+    return min(range(1, 101), key=lambda quality: np.abs(np.log(steps / _steps(quality))).sum())
+
+
+@functools.cache
+def _steps(quality: int) -> np.ndarray:
+    """libjpeg's quantisation steps for luma, in order of size: what it writes into a file."""
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "JPEG", quality=quality)
+    return np.sort(np.asarray(Image.open(buffer).quantization[0], dtype=float))  # type: ignore
 
 
 def check_writable(path: str | os.PathLike[str], photo: Photo | None = None) -> None:

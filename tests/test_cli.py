@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lessons_lib import __version__, classical, data
+from lessons_lib import __version__, classical, data, demosaicking
 from lessons_lib.cli import main
-from lessons_lib.cli.denoise import METHODS_HELP
+from lessons_lib.cli.options import DEFAULT_METHODS, METHODS_HELP
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.images import Photo, read_image, write_image
 from lessons_lib.metrics import psnr
@@ -249,14 +249,25 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert "denoise" in capsys.readouterr().out
     run("data")
     assert "verify" in capsys.readouterr().out
-    for command in ("doctor", "denoise", "evaluate", "explain-gap", "models", "report", "train"):
+    for command in (
+        "doctor",
+        "restore",
+        "denoise",
+        "evaluate",
+        "explain-gap",
+        "models",
+        "report",
+        "train",
+    ):
         run(command, "-h")
         assert "Usage" in capsys.readouterr().out
 
 
 def test_help_names_every_method() -> None:
-    named = re.findall(r"\w+", METHODS_HELP.removeprefix("One of "))
-    assert named == list(classical.METHODS)
+    denoisers, _, demosaickers = METHODS_HELP.partition(".")[0].partition("; to demosaic, ")
+    assert re.findall(r"\w+", denoisers.removeprefix("One of ")) == list(classical.METHODS)
+    assert demosaickers.split(" or ") == list(demosaicking.METHODS)
+    assert set(DEFAULT_METHODS.values()) <= {*classical.METHODS, *demosaicking.METHODS}
 
 
 @pytest.mark.slow

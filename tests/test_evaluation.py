@@ -15,8 +15,8 @@ from torch import Tensor
 from lessons_lib import classical, data
 from lessons_lib.classical import Method
 from lessons_lib.degradations import GaussianNoise
-from lessons_lib.evaluation import Protocol, benchmark, denoising, evaluate
-from lessons_lib.evaluation.benchmark import MethodError, restore
+from lessons_lib.evaluation import Protocol, denoising, evaluate
+from lessons_lib.evaluation.methods import MethodError, restore
 from lessons_lib.ops.colour import rgb_to_luma
 
 SIGMA = 25 / 255
@@ -115,14 +115,14 @@ def test_what_cannot_be_scored() -> None:
 
 def test_limits_of_a_method_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MethodError, match=r"7 x 30 pixels; method 'dct' needs 8"):
-        restore("dct", torch.rand(1, 1, 30, 7), SIGMA)
+        restore("dct", torch.rand(1, 1, 30, 7), GaussianNoise(SIGMA))
     broken = Method(lambda noisy, sigma, progress: noisy * math.nan, "broken")
     absent = Method(lambda noisy, sigma, progress: noisy, "absent", package="no_such_package")
-    monkeypatch.setattr(benchmark, "METHODS", {"broken": broken, "absent": absent})
+    monkeypatch.setattr(classical, "METHODS", {"broken": broken, "absent": absent})
     with pytest.raises(MethodError, match="no finite result"):
-        restore("broken", torch.rand(1, 1, 30, 30), SIGMA)
+        restore("broken", torch.rand(1, 1, 30, 30), GaussianNoise(SIGMA))
     with pytest.raises(MethodError, match="pip install no_such_package"):
-        restore("absent", torch.rand(1, 1, 30, 30), SIGMA)
+        restore("absent", torch.rand(1, 1, 30, 30), GaussianNoise(SIGMA))
 
 
 def test_progress_runs_from_nothing_to_all() -> None:

@@ -12,7 +12,7 @@ LIBRARY = Path(__file__).parents[1] / "lessons_lib"
 LAYERS = [
     {"ops", "metrics"},
     {"solvers", "degradations", "images", "data"},
-    {"classical", "models"},
+    {"classical", "demosaicking", "models"},
     {"checkpoints", "training", "evaluation"},
     {"viz", "exercises", "cli", "__main__"},
 ]
@@ -63,6 +63,8 @@ def _same_level(there: str, here: str) -> bool:
         "solvers",
         "images",
         "data",
+        "classical",
+        "demosaicking",
         "checkpoints",
         "evaluation",
         "training",

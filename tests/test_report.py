@@ -14,8 +14,8 @@ from lessons_lib import checkpoints
 from lessons_lib.checkpoints import cards
 from lessons_lib.cli import main
 from lessons_lib.evaluation import Inference, denoising, evaluate
-from lessons_lib.evaluation.benchmark import MethodError
 from lessons_lib.evaluation.explain_gap import conventions, explain_gap
+from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import published, rows
 from lessons_lib.evaluation.report import ReportError, fill, tables
 from lessons_lib.evaluation.scores import store, stored
@@ -62,7 +62,7 @@ def kept(tmp_path):
 
 def test_a_kept_score_is_what_was_measured(kept):
     score = evaluate("noisy", denoising("samples", 25), limit=2)
-    (found,) = (s for s in stored(kept) if (s.method, s.sigma) == ("noisy", 25))
+    (found,) = (s for s in stored(kept) if (s.method, s.setting) == ("noisy", "sigma=25"))
     assert found.psnr == pytest.approx(score.psnr, abs=1e-12)
     assert found.ssim == pytest.approx(score.ssim, abs=1e-12)
     assert (found.dataset, found.images, found.stale) == ("samples", 2, False)
@@ -103,7 +103,7 @@ def test_scores_of_other_weights_are_refused(kept):
     path = kept / "samples-25-dct.json"
     content = json.loads(path.read_text()) | {"method": "sc-gray-25", "weights_sha256": "0" * 64}
     path.write_text(json.dumps(content))
-    with pytest.raises(ReportError, match="sc-gray-25 on samples at 25"):
+    with pytest.raises(ReportError, match="sc-gray-25 on samples, sigma=25"):
         tables(kept)
 
 

@@ -13,10 +13,10 @@ import typer
 
 from lessons_lib import __version__
 from lessons_lib.cli import data, models
-from lessons_lib.cli.denoise import denoise
 from lessons_lib.cli.doctor import doctor
 from lessons_lib.cli.evaluate import evaluate
 from lessons_lib.cli.report import explain_gap, report
+from lessons_lib.cli.restore import denoise, restore
 from lessons_lib.cli.train import train
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(doctor)
+app.command()(restore)
 app.command()(denoise)
 app.command()(evaluate)
 app.command("explain-gap")(explain_gap)
@@ -86,8 +87,8 @@ def _is_bad_input(error: ValueError) -> bool:
     # The library is loaded by now, or the error could not come from it.
     from lessons_lib.checkpoints import CheckpointError
     from lessons_lib.data import DataError
-    from lessons_lib.evaluation.benchmark import MethodError
     from lessons_lib.evaluation.leaks import LeakError
+    from lessons_lib.evaluation.methods import MethodError
     from lessons_lib.evaluation.report import ReportError
     from lessons_lib.images import ImageError
     from lessons_lib.training.config import ConfigError

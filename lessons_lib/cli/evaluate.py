@@ -5,30 +5,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lessons_lib.cli.denoise import (
+from lessons_lib.cli.options import (
     Device,
     MethodName,
     ModelName,
     Overlap,
+    Pattern,
     PrecisionName,
-    Sigma,
+    Quality,
+    SigmaIfAny,
+    TaskName,
     check_device,
     check_overlap,
     check_precision,
-    check_sigma,
+    check_task,
     choose,
+    make_protocol,
 )
 from lessons_lib.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from lessons_lib.evaluation import Score
+    from lessons_lib.evaluation import Protocol, Score
 
 DatasetName = Annotated[str, typer.Option(help="Name, see 'lessons data list'.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")]
 
 
 def evaluate(
-    sigma: Sigma,
+    task: TaskName = "denoise",
+    sigma: SigmaIfAny = None,
+    pattern: Pattern = None,
+    quality: Quality = None,
     method: MethodName = None,
     model: ModelName = None,
     dataset: DatasetName = "samples",
@@ -43,25 +50,25 @@ def evaluate(
 ) -> None:
     """Score a method or trained weights on a data set, beside what was published.
 
-    Noise is added to each image; the restored one is compared with the original. Under torchrun the
-    processes share the images.
+    Each image is degraded as the task says, and what is restored of it compared with the original.
+    Under torchrun the processes share the images.
     """
-    check_sigma(sigma)
+    goal = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
     check_device(device)
     form = check_precision(precision)
     if store is not None and limit is not None:
         raise typer.BadParameter("only scores of whole data sets are kept", param_hint="--store")
-    name = choose(method, model)
+    name = choose(goal, method, model, quality)
     check_overlap(overlap, name)
     import json
 
-    from lessons_lib.evaluation import Inference, denoising, find_method
+    from lessons_lib.evaluation import Inference, find_method
     from lessons_lib.evaluation import evaluate as run
     from lessons_lib.evaluation.processes import describe_device, together
     from lessons_lib.evaluation.scores import store as keep
 
-    find_method(name)
-    protocol = denoising(dataset, sigma)
+    find_method(name, goal)
+    protocol = make_protocol(goal, dataset, sigma=sigma, pattern=pattern, quality=quality)
     with together(device) as place:
         with progress_bar(f"{name} on {dataset}", shown=place.speaks) as show:
             inference = Inference(place.device, form, overlap)
@@ -76,15 +83,24 @@ def evaluate(
         typer.echo(_table(score))
 
 
+def describe(protocol: "Protocol") -> str:
+    """What is restored, in words: "sigma 25", or "jpeg, q 10"."""
+    setting = protocol.setting.replace("=", " ")
+    return setting if protocol.task == "denoise" else f"{protocol.task}, {setting}"
+
+
 def _table(score: "Score") -> str:
-    protocol = score.protocol
+    from lessons_lib.degradations import GaussianNoise
+
+    protocol, noise = score.protocol, score.protocol.degradation
     width = max(len("difference"), *(len(row.file) for row in score.per_image))
     lines = [
-        f"{score.method} on {protocol.dataset}, sigma {protocol.sigma_255:g}",
+        f"{score.method} on {protocol.dataset}, {describe(protocol)}",
         f"scored on {protocol.channel}, "
         + ("clipped" if protocol.clip else "not clipped")
         + (", rounded to 8 bits" if protocol.rounding else "")
-        + f", SSIM {protocol.ssim}, noise seed {protocol.degradation.seed}",
+        + f", SSIM {protocol.ssim}"
+        + (f", noise seed {noise.seed}" if isinstance(noise, GaussianNoise) else ""),
         "",
         f"{'image':{width}}  PSNR/dB    SSIM  seconds",
     ]

@@ -15,11 +15,11 @@ def list_models(context: typer.Context) -> None:
         return
     from lessons_lib.checkpoints import cards
 
-    rows = [("name", "model", "sigma", "parameters", "steps", "hours", "trained on")]
+    rows = [("name", "model", "trained for", "parameters", "steps", "hours", "trained on")]
     for card in cards().values():
         steps = str(card.steps) if card.finished else f"{card.steps} of {card.run['steps']}"
         hours = f"{sum(card.hours.values()):.2f}"
-        facts = (f"{card.sigma_255:g}", f"{card.parameters:,}", steps, hours, card.data)
+        facts = (card.setting, f"{card.parameters:,}", steps, hours, card.data)
         rows.append((card.name, card.model, *facts))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

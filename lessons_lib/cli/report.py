@@ -5,16 +5,20 @@ from typing import Annotated
 
 import typer
 
-from lessons_lib.cli.denoise import (
+from lessons_lib.cli.evaluate import DatasetName, Limit, describe
+from lessons_lib.cli.options import (
     Device,
     MethodName,
     ModelName,
-    Sigma,
+    Pattern,
+    Quality,
+    SigmaIfAny,
+    TaskName,
     check_device,
-    check_sigma,
+    check_task,
     choose,
+    make_protocol,
 )
-from lessons_lib.cli.evaluate import DatasetName, Limit
 from lessons_lib.cli.progress import progress_bar
 
 
@@ -46,7 +50,10 @@ def report(
 
 
 def explain_gap(
-    sigma: Sigma,
+    task: TaskName = "denoise",
+    sigma: SigmaIfAny = None,
+    pattern: Pattern = None,
+    quality: Quality = None,
     method: MethodName = None,
     model: ModelName = None,
     dataset: DatasetName = "samples",
@@ -58,20 +65,20 @@ def explain_gap(
 
     The same estimates are scored by our protocol and by each other one in use.
     """
-    check_sigma(sigma)
+    goal = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
     check_device(device)
-    name = choose(method, model)
-    from lessons_lib.evaluation import Inference, denoising
+    name = choose(goal, method, model, quality)
+    from lessons_lib.evaluation import Inference
     from lessons_lib.evaluation.explain_gap import explain_gap as explain
     from lessons_lib.evaluation.paper import published
     from lessons_lib.evaluation.processes import together
 
-    protocol = denoising(dataset, sigma)
+    protocol = make_protocol(goal, dataset, sigma=sigma, pattern=pattern, quality=quality)
     with together(device) as place, progress_bar(f"{name} on {dataset}") as show:
         found = explain(name, protocol, limit, show, Inference(place.device), seeds)
     ours = found[0]
     width = max(len(way.name) for way in found)
-    typer.echo(f"{name} on {dataset}, sigma {sigma:g}\n")
+    typer.echo(f"{name} on {dataset}, {describe(protocol)}\n")
     typer.echo(f"{'':{width}}  PSNR/dB    SSIM  difference")
     for way in found:
         gap = "" if way is ours else f"  {way.psnr - ours.psnr:+.3f} dB {way.ssim - ours.ssim:+.4f}"

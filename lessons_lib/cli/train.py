@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lessons_lib.cli.denoise import check_device
+from lessons_lib.cli.options import check_device
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -2,45 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from statistics import fmean
 from typing import Any
 
-import torch
-from torch import Tensor, distributed
+from torch import distributed
 
-from lessons_lib import data, models
-from lessons_lib.checkpoints import cards, load_card, load_model
-from lessons_lib.classical import METHODS, Method
+from lessons_lib import data
+from lessons_lib.checkpoints import cards, load_card
+from lessons_lib.classical import Progress
+from lessons_lib.evaluation.methods import INFERENCE, Inference, find_method, restore, weights
 from lessons_lib.evaluation.paper import Published, published
 from lessons_lib.evaluation.protocols import Protocol
 from lessons_lib.models.restore import Precision, resolve_precision
-
-Progress = Callable[[float], None]
-
-
-class MethodError(ValueError):
-    """A method that is unknown, not installed, or cannot be used on this image."""
-
-
-@dataclass(frozen=True)
-class Inference:
-    """How trained weights are to work; classical methods know but one way.
-
-    Args:
-        device: where.
-        precision: see `lessons_lib.models.restore`.
-        overlap: pixels that neighbouring tiles share, see there.
-    """
-
-    device: str = "cpu"
-    precision: Precision = "auto"
-    overlap: int | None = None
-
-
-INFERENCE = Inference()
 
 
 @dataclass(frozen=True)
@@ -104,7 +78,9 @@ class Score:
         paper = self.paper
         return {
             "method": self.method,
+            "task": self.protocol.task,
             "dataset": self.protocol.dataset,
+            "setting": self.protocol.setting,
             "sigma": self.protocol.sigma_255,
             "psnr": _finite(self.psnr),
             "ssim": _finite(self.ssim),
@@ -122,89 +98,6 @@ class Score:
             "precision": self.precision,
             "overlap": self.overlap,
         }
-
-
-def find_method(name: str, inference: Inference = INFERENCE) -> Method:
-    """A classical method or trained weights by name, ready to run.
-
-    Args:
-        name: of `lessons_lib.classical.METHODS` or `lessons_lib.checkpoints.cards`.
-        inference: how trained weights are to work.
-
-    Raises:
-        MethodError: unknown name (says the nearest), or a package is missing.
-        CheckpointError: see `load_model`.
-    """
-    if name in cards():
-        return _trained(name, inference)
-    if name not in METHODS:
-        raise MethodError(data.unknown("method", name, [*METHODS, *cards()]))
-    missing = METHODS[name].missing()
-    if missing:
-        raise MethodError(f"method '{name}' needs another package: pip install {missing}")
-    return METHODS[name]
-
-
-@cache
-def _trained(name: str, inference: Inference) -> Method:
-    model = _weights(name, inference.device)
-
-    def denoise(noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tensor:
-        channels = model.config.channels
-        if noisy.shape[1] % channels:
-            raise MethodError(f"'{name}' restores colour images only")
-        # A model for gray images takes each channel for one.
-        planes = noisy.to(inference.device).reshape(-1, channels, *noisy.shape[-2:])
-        estimate = models.restore(
-            model,
-            planes,
-            sigma,
-            overlap=inference.overlap,
-            precision=inference.precision,
-            progress=progress,
-        )
-        return estimate.reshape(noisy.shape).cpu()
-
-    return Method(denoise, f"trained for sigma {load_card(name).sigma_255:g}")
-
-
-@cache
-def _weights(name: str, device: str) -> models.PatchModel:
-    return load_model(name, device)
-
-
-def restore(
-    name: str,
-    noisy: Tensor,
-    sigma: float,
-    progress: Progress | None = None,
-    inference: Inference = INFERENCE,
-) -> Tensor:
-    """Run a method on one image, with its limits checked before and its result after.
-
-    Args:
-        name: see `find_method`.
-        noisy: (1, C, H, W).
-        sigma: standard deviation of the noise on the [0, 1] scale.
-        progress: called with the share done, from 0 to 1.
-        inference: see `find_method`.
-
-    Raises:
-        MethodError: unknown method, image too small for it, or a result that is not finite.
-    """
-    method = find_method(name, inference)
-    height, width = noisy.shape[-2:]
-    if min(height, width) < method.smallest:
-        raise MethodError(
-            f"the image has {width} x {height} pixels; method '{name}' needs "
-            f"{method.smallest} on each side"
-        )
-    with torch.no_grad():
-        # Beyond this nothing of an image is left in any case, and squares would overflow.
-        estimate = method.function(noisy, min(sigma, 1e6), progress)
-    if not torch.isfinite(estimate).all():
-        raise MethodError(f"method '{name}' gave no finite result on this image")
-    return estimate
 
 
 def evaluate(
@@ -229,7 +122,7 @@ def evaluate(
         MethodError: see `restore`.
         DataError: see `lessons_lib.data.load`.
     """
-    find_method(method, inference)
+    find_method(method, protocol.task, inference)
     dataset = data.load(protocol.dataset, limit)
     rank, processes = 0, 1
     if distributed.is_initialized():
@@ -239,15 +132,14 @@ def evaluate(
         if index % processes != rank:
             continue
         clean = protocol.clean(image)
-        noisy = protocol.degradation(clean, key=name)
+        degraded = protocol.degradation(clean, key=name)
 
         def report(share: float, index: int = index) -> None:
             if progress is not None:
                 progress((index + share) / len(dataset))
 
         started = time.perf_counter()
-        sigma = protocol.degradation.sigma
-        estimate = restore(method, noisy, sigma, report, inference)
+        estimate = restore(method, degraded, protocol.degradation, protocol.task, report, inference)
         seconds = time.perf_counter() - started
         scores[index] = ImageScore(name, *protocol.score(estimate, clean), seconds)
         report(1.0)
@@ -262,7 +154,7 @@ def evaluate(
     return replace(
         score,
         weights_sha256=load_card(method).sha256,
-        precision=resolve_precision(_weights(method, inference.device), inference.precision),
+        precision=resolve_precision(weights(method, inference.device), inference.precision),
         overlap=inference.overlap,
     )
 

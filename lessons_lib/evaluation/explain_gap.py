@@ -1,14 +1,13 @@
 """Why two numbers for the same method differ: one estimate, scored by every convention in use."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from lessons_lib import data
-from lessons_lib.evaluation.benchmark import INFERENCE, Inference, restore
+from lessons_lib.classical import Progress
+from lessons_lib.degradations import GaussianNoise
+from lessons_lib.evaluation.methods import INFERENCE, Inference, restore
 from lessons_lib.evaluation.protocols import Protocol
-
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -51,31 +50,34 @@ def explain_gap(
         limit: only the first so many images of the data set.
         progress: called with the share done, from 0 to 1.
         inference: see `find_method`.
-        seeds: how many other draws of the noise to try; each costs a run over the images.
+        seeds: how many other draws of the noise to try, if there is noise; each costs a run over
+            the images.
 
     Returns:
         Our protocol first, then one for each other choice.
 
     Raises:
-        MethodError: see `lessons_lib.evaluation.benchmark.restore`.
+        MethodError: see `lessons_lib.evaluation.methods.restore`.
         DataError: see `lessons_lib.data.load`.
 
     Source: the conventions are those that published tables of denoising are known to have used.
     """
     dataset = data.load(protocol.dataset, limit)
-    draws = [protocol.degradation.seed + shift for shift in range(seeds + 1)]
+    degradations = {"": protocol.degradation}
+    if isinstance(protocol.degradation, GaussianNoise):
+        for seed in range(protocol.degradation.seed + 1, protocol.degradation.seed + seeds + 1):
+            degradations[f"noise drawn with seed {seed}"] = replace(protocol.degradation, seed=seed)
     scores: dict[str, list[tuple[float, float]]] = {}
-    for draw, seed in enumerate(draws):
-        degradation = replace(protocol.degradation, seed=seed)
-        ways = conventions(protocol) if draw == 0 else {f"noise drawn with seed {seed}": protocol}
+    for draw, (other, degradation) in enumerate(degradations.items()):
+        ways = {other: protocol} if other else conventions(protocol)
         for index, (name, image) in enumerate(dataset):
             clean = protocol.clean(image)
-            noisy = degradation(clean, key=name)
-            estimate = restore(method, noisy, degradation.sigma, inference=inference)
+            degraded = degradation(clean, key=name)
+            estimate = restore(method, degraded, degradation, protocol.task, inference=inference)
             for label, way in ways.items():
                 scores.setdefault(label, []).append(way.score(estimate, clean))
             if progress is not None:
-                progress((draw + (index + 1) / len(dataset)) / len(draws))
+                progress((draw + (index + 1) / len(dataset)) / len(degradations))
     return [
         Convention(label, fmean(psnr for psnr, _ in pairs), fmean(ssim for _, ssim in pairs))
         for label, pairs in scores.items()

@@ -10,6 +10,11 @@ from lessons_lib.evaluation.protocols import Protocol
 
 # Our names of classical methods and of models, and the papers'.
 NAMES = {"bm3d": "BM3D", "sc": "SC", "groupsc": "GroupSC", "csr": "CSR"}
+TASKS = {
+    "blind": "blind color denoising",
+    "demosaic": "demosaicking",
+    "jpeg": "jpeg artefact reduction",
+}
 # Where papers print different numbers for the same thing, the paper that proposes it is believed.
 FIRST_SOURCE = "GroupSC-T"
 
@@ -36,21 +41,23 @@ def published(method: str, protocol: Protocol) -> Published | None:
 
     Args:
         method: a classical method's name, or that of trained weights.
-        protocol: of denoising.
+        protocol: how it was measured.
 
     Returns:
         The proposing paper's row, with the SSIM of any source that prints the same PSNR; None if
         nothing was published.
     """
     kind = cards()[method].model if method in cards() else method
-    if kind not in NAMES or protocol.task != "denoise":
-        return None
     colour = protocol.channel == "rgb"
-    name = f"C{NAMES[kind]}" if colour and kind == "bm3d" else NAMES[kind]
+    name = "JPEG" if (kind, protocol.task) == ("noisy", "jpeg") else NAMES.get(kind)
+    if name is None or (protocol.task == "blind" and not colour):
+        return None
+    if colour and kind == "bm3d":
+        name = "CBM3D"
     wanted = {
-        "task": "color denoising" if colour else "gray denoising",
+        "task": TASKS.get(protocol.task, "color denoising" if colour else "gray denoising"),
         "dataset": protocol.dataset,
-        "setting": f"sigma={protocol.sigma_255:g}",
+        "setting": protocol.setting,
         "method": name,
     }
     found = [row for row in rows() if row["psnr"] and wanted.items() <= row.items()]

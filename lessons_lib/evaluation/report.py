@@ -7,8 +7,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from lessons_lib.checkpoints import cards
-from lessons_lib.evaluation.paper import published
-from lessons_lib.evaluation.protocols import denoising
 from lessons_lib.evaluation.scores import StoredScore, stored
 
 # Rows, in the order in which the course meets them.
@@ -47,15 +45,16 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
     if not scores.is_dir():
         raise ReportError(f"{scores} is no folder of scores")
     kept = list(stored(scores))
-    stale = [f"{s.method} on {s.dataset} at {s.sigma:g}" for s in kept if s.stale]
+    stale = [f"{s.method} on {s.dataset}, {s.setting}" for s in kept if s.stale]
     if stale:
         raise ReportError(f"measured with other weights, measure again: {', '.join(stale)}")
     made = {}
-    for dataset in dict.fromkeys(score.dataset for score in kept):
-        some = [score for score in kept if score.dataset == dataset]
-        made[f"PSNR on {dataset}"] = _by_sigma(some, _psnr)
-        made[f"SSIM on {dataset}"] = _by_sigma(some, lambda score: f"{score.ssim:.4f}")
-        made[f"seconds on {dataset}"] = _seconds(some)
+    for dataset, task in dict.fromkeys((score.dataset, score.task) for score in kept):
+        some = [score for score in kept if (score.dataset, score.task) == (dataset, task)]
+        name = dataset if task == "denoise" else f"{dataset}, {task}"
+        made[f"PSNR on {name}"] = _by_setting(some, _psnr)
+        made[f"SSIM on {name}"] = _by_setting(some, lambda score: f"{score.ssim:.4f}")
+        made[f"seconds on {name}"] = _seconds(some)
     if runs is not None:
         made["training"] = _training(runs)
     return made
@@ -79,25 +78,36 @@ def fill(text: str, made: dict[str, str]) -> str:
     return BLOCK.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n\n{match[3]}", text)
 
 
-def _by_sigma(scores: list[StoredScore], cell: Cell) -> str:
-    """One row for each method or kind of model, one column for each noise level."""
-    sigmas = sorted({score.sigma for score in scores})
-    lines: dict[tuple[str, int], dict[float, str]] = {}
+def _by_setting(scores: list[StoredScore], cell: Cell) -> str:
+    """One row for each method or kind of model, one column for each noise level or quality."""
+    settings = sorted({score.setting for score in scores}, key=_number)
+    lines: dict[tuple[str, int], dict[str, str]] = {}
     for score in filter(_at_home, scores):
         # -1 stands for the overlap that `restore` chooses, which comes first.
         line = (_kind(score), -1 if score.overlap is None else score.overlap)
-        lines.setdefault(line, {})[score.sigma] = cell(score)
+        lines.setdefault(line, {})[score.setting] = cell(score)
     order = [*LABELS, *sorted({kind for kind, _ in lines} - set(LABELS))]
-    rows = [["method", *(f"σ = {sigma:g}" for sigma in sigmas)]]
+    rows = [["method", *map(_head, settings)]]
     for kind, overlap in sorted(lines, key=lambda line: (order.index(line[0]), line[1])):
         label = LABELS.get(kind, kind)
         if overlap >= 0:
             label += f", tiles overlapping by {overlap}"
-        rows.append([label, *(lines[kind, overlap].get(sigma, "–") for sigma in sigmas)])
+        rows.append([label, *(lines[kind, overlap].get(setting, "–") for setting in settings)])
     table = markdown(rows)
     if "*" in table:
         table += "\n\n\\* training unfinished; `lessons models` says how far it is."
     return table
+
+
+def _number(setting: str) -> float:
+    """That of "sigma=25" or "q=10", by which columns are ordered."""
+    number = setting.partition("=")[2]
+    return float(number) if number else 0.0
+
+
+def _head(setting: str) -> str:
+    """Of a column: "σ = 25" for "sigma=25"."""
+    return setting.replace("sigma", "σ").replace("=", " = ")
 
 
 def _kind(score: StoredScore) -> str:
@@ -106,15 +116,19 @@ def _kind(score: StoredScore) -> str:
 
 
 def _at_home(score: StoredScore) -> bool:
-    """Whether trained weights were scored at the noise they were trained for."""
+    """Whether trained weights were scored on what they were trained for."""
     card = cards().get(score.method)
-    return card is None or card.sigma_255 == score.sigma
+    if card is None:
+        return True
+    if card.task == "blind":
+        return score.task == "blind"
+    return score.task == card.task and card.setting in (score.setting, card.task)
 
 
 def _psnr(score: StoredScore) -> str:
     card = cards().get(score.method)
     mark = "" if card is None or card.finished else "*"
-    paper = published(score.method, denoising(score.dataset, score.sigma))
+    paper = score.paper
     beside = f" ({paper.psnr:.2f})" if paper else ""
     return f"{score.psnr:.2f}{mark}{beside}"
 
@@ -127,7 +141,7 @@ def _seconds(scores: list[StoredScore]) -> str:
         return f"{score.seconds_per_image:.2g} [{devices.index(score.device) + 1}]"
 
     machines = (f"[{number}] {device}" for number, device in enumerate(devices, 1))
-    return f"{_by_sigma(scores, cell)}\n\n{', '.join(machines)}"
+    return f"{_by_setting(scores, cell)}\n\n{', '.join(machines)}"
 
 
 def _training(runs: Path) -> str:

@@ -9,7 +9,10 @@ from pathlib import Path
 from statistics import fmean
 
 from lessons_lib.checkpoints import cards
-from lessons_lib.evaluation.benchmark import MethodError, Score
+from lessons_lib.evaluation.benchmark import Score
+from lessons_lib.evaluation.methods import MethodError
+from lessons_lib.evaluation.paper import Published, published
+from lessons_lib.evaluation.protocols import Task, standard
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class StoredScore:
 
     method: str
     dataset: str
-    sigma: float
+    task: Task
+    setting: str
     images: int
     psnr: float
     ssim: float
@@ -28,6 +32,11 @@ class StoredScore:
     overlap: int | None
 
     @property
+    def paper(self) -> Published | None:
+        """See `published`."""
+        return published(self.method, standard(self.task, self.dataset, self.setting))
+
+    @property
     def stale(self) -> bool:
         """Whether it was measured with other weights than those that now bear the name."""
         card = cards().get(self.method)
@@ -35,7 +44,7 @@ class StoredScore:
 
 
 def store(score: Score, folder: Path, device: str) -> Path:
-    """Keep a score, in place of an earlier one of the same method, data set, noise and overlap.
+    """Keep a score, in place of an earlier one of the same method, data set, setting and overlap.
 
     Args:
         score: of a whole data set.
@@ -50,7 +59,10 @@ def store(score: Score, folder: Path, device: str) -> Path:
     content = score.as_dict() | {"device": device}
     # What was published stands in a table of its own, and may be corrected there.
     del content["paper"], content["difference"]
-    name = f"{score.protocol.dataset}-{score.protocol.sigma_255:g}-{score.method}"
+    protocol = score.protocol
+    setting = protocol.setting.removeprefix("sigma=").replace(" ", "-")
+    task = "" if protocol.task == "denoise" else f"{protocol.task}-"
+    name = f"{protocol.dataset}-{task}{setting}-{score.method}"
     if score.overlap is not None:
         name += f"-overlap{score.overlap}"
     path = folder / f"{name}.json"
@@ -68,7 +80,8 @@ def stored(folder: Traversable) -> Iterator[StoredScore]:
         yield StoredScore(
             content["method"],
             content["dataset"],
-            content["sigma"],
+            content.get("task", "denoise"),
+            content.get("setting") or f"sigma={content['sigma']:g}",
             len(rows),
             fmean(row["psnr"] for row in rows),
             fmean(row["ssim"] for row in rows),

@@ -53,7 +53,8 @@ def describe(model: PatchModel) -> tuple[str, dict[str, Any]]:
     """Name and options that `build` makes the same model of."""
     for name, (kind, _) in MODELS.items():
         if type(model) is kind:
-            return name, asdict(model.config)
+            options = asdict(model.config)
+            return name, {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
     raise ValueError(f"{type(model).__name__} is not one of the models")
 
 

@@ -20,9 +20,15 @@ from torch import Tensor
 from lessons_lib.ops.patches import extract_patches
 
 PATCH = 7
+# Side of the smallest image that can be judged.
+SMALLEST = 16
 ROUNDS = 3
 # A patch of pure noise is taken for texture once in so many.
 CONFIDENCE = 1 - 1e-6
+# Fewer patches than entries always leave a direction without any variance.
+FEW = 2 * PATCH**2
+# Share of pixels at the end of the scale from which on noise counts as cut off there.
+CUT_OFF = 1e-3
 # More patches than this make the estimate no better.
 ENOUGH = 200_000
 
@@ -31,8 +37,8 @@ def estimate_sigma(image: Tensor) -> Tensor:
     """Standard deviation of white Gaussian noise.
 
     Args:
-        image: ``(B, C, H, W)``, sides of 16 pixels at least. Noise is taken to be equally strong in
-            all channels.
+        image: ``(B, C, H, W)``, sides of `SMALLEST` pixels at least. Noise is taken to be equally
+            strong in all channels.
 
     Returns:
         ``(B,)``, on the scale of the image. A smallest eigenvalue is too small, the more so the
@@ -44,9 +50,10 @@ def estimate_sigma(image: Tensor) -> Tensor:
         ValueError: if the image is too small.
 
     Source: Liu et al. 2013, algorithm of §III: weak textured patches chosen three times over.
-    Differs from the paper: of a large photograph every second, third, ... patch is looked at.
+    Differs from the paper: patches in which noise was cut off at the end of the scale are left out;
+    of a large photograph every second, third, ... patch is looked at.
     """
-    if min(image.shape[-2:]) < 16:
+    if min(image.shape[-2:]) < SMALLEST:
         raise ValueError(f"an image of {tuple(image.shape[-2:])} pixels is too small to judge")
     planes = image.detach().flatten(0, 1)[:, None].cpu().double()
     variances = torch.tensor([_variance(plane[None]) for plane in planes])
@@ -56,16 +63,31 @@ def estimate_sigma(image: Tensor) -> Tensor:
 def _variance(plane: Tensor) -> float:
     """Noise variance of one ``(1, 1, H, W)`` plane."""
     patches, texture = _patches(plane)
+    whole = _whole(plane, patches)
+    if whole.sum() > FEW:
+        patches, texture = patches[:, whole], texture[whole]
     weak = torch.ones_like(texture, dtype=torch.bool)
     variance = math.inf
     for _ in range(1 + ROUNDS):
-        # Fewer patches than entries always leave a direction without any variance.
-        if weak.sum() <= 2 * PATCH**2:
+        if weak.sum() <= FEW:
             break
         covariance = torch.from_numpy(np.cov(patches[:, weak].numpy()))
         variance = max(0.0, torch.linalg.eigvalsh(covariance)[0].item())
         weak = texture < variance * _noise_texture()
     return variance
+
+
+def _whole(plane: Tensor, patches: Tensor) -> Tensor:
+    """Which patches have no pixel at an end of the scale, ``(N,)``.
+
+    A file cannot hold what is darker than black, so that noise in the shadows is cut off on one
+    side and looks weaker than it is. Where it was cut off, many pixels have the very same value.
+    """
+    whole = torch.ones(patches.shape[1], dtype=torch.bool)
+    for end in (plane.min(), plane.max()):
+        if (plane == end).double().mean() > CUT_OFF:
+            whole &= ~(patches == end).any(dim=0)
+    return whole
 
 
 def _patches(plane: Tensor) -> tuple[Tensor, Tensor]:

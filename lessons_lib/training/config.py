@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lessons_lib.data import unknown
+from lessons_lib.evaluation.protocols import Task
 from lessons_lib.models import MODELS, PatchModel, build
-
-Task = Literal["denoise", "blind", "demosaic", "jpeg"]
 
 
 class ConfigError(ValueError):

@@ -32,6 +32,8 @@ def export(run: Run, root: Path, folder: Path) -> Card:
         folder,
         name=run.name,
         sigma_255=run.sigma_255,
+        task=run.task,
+        quality=run.quality,
         run=asdict(run),
         steps=state.step,
         finished=state.finished,

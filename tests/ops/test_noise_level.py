@@ -26,6 +26,14 @@ def test_photographs_are_measured(sigma_255):
     assert abs(np.mean(errors)) < max(0.3, 0.02 * sigma_255)
 
 
+@pytest.mark.parametrize("name", ["camera.png", "rocket.jpg"])
+def test_noise_that_a_file_cuts_off_is_not_underrated(name):
+    """Both photographs are dark: in an 8-bit file half of the noise in their shadows is lost."""
+    noisy = GaussianNoise(18 / 255)(dict(data.load("samples"))[name])
+    filed = (noisy.clamp(0, 1) * 255).round() / 255
+    assert estimate_sigma(filed).item() * 255 == pytest.approx(18, abs=1.0)
+
+
 def test_brightness_does_not_matter_and_scale_does():
     image = dict(data.load("samples"))["camera.png"]
     noisy = GaussianNoise(15 / 255)(image)
