@@ -1,0 +1,334 @@
+"""Exercises of lesson 10: the same prior for mosaics, unknown noise, and compressed files."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lessons_lib.degradations import BayerMosaic
+from lessons_lib.exercises.core import Answer, Exercise, ensure, same
+from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from lessons_lib.ops.dictionary import normalize_atoms
+from lessons_lib.ops.patches import measured_mean
+from lessons_lib.ops.prox import soft_threshold
+
+
+def masked_step(
+    codes: Tensor, patches: Tensor, known: Tensor, C: Tensor, D: Tensor, threshold: Tensor
+) -> Tensor:
+    """One step of SC on patches of which some entries were not measured.
+
+    ``z ← S_Λ(z + Cᵀ(M ⊙ (y − Dz)))``
+
+    Args:
+        codes: ``z``, ``(B, K, N)``.
+        patches: ``y``, ``(B, m, N)``, centred; anything where nothing was measured.
+        known: ``M``, ``(B, m, N)``, 1 where an entry was measured, else 0.
+        C: ``(m, K)``.
+        D: ``(m, K)``.
+        threshold: Λ, ``(K, 1)``.
+
+    Source: GroupSC eq. 13 and 14.
+    """
+    return soft_threshold(codes + C.mT @ (known * (patches - D @ codes)), threshold)
+
+
+def noise_level(patches: Tensor) -> Tensor:
+    """Standard deviation of white noise, from patches ``(m, N)`` without strong texture.
+
+    The root of the smallest eigenvalue of their covariance.
+
+    Source: Liu, Tanaka, Okutomi, *Single-image noise level estimation for blind denoising*, 2013.
+    """
+    centred = patches - patches.mean(dim=1, keepdim=True)
+    covariance = centred @ centred.T / (patches.shape[1] - 1)
+    return torch.linalg.eigvalsh(covariance)[0].clamp_min(0).sqrt()
+
+
+def pick_level(sigma: Tensor, levels: Tensor, thresholds: Tensor) -> Tensor:
+    """For each image the thresholds of the level that is nearest to its noise.
+
+    Args:
+        sigma: ``(B,)``.
+        levels: ``(L,)``, increasing.
+        thresholds: ``(L, K)``.
+
+    Returns:
+        ``(B, K, 1)``, as `soft_threshold` wants them for codes ``(B, K, N)``.
+
+    Source: GroupSC §3.4.
+    """
+    nearest = (sigma[:, None] - levels).abs().argmin(dim=1)
+    return thresholds[nearest][:, :, None]
+
+
+def restore_luma(rgb: Tensor, restore_gray: Callable[[Tensor], Tensor]) -> Tensor:
+    """Restore the luma of a colour image, and leave its colours as they are.
+
+    Args:
+        rgb: ``(B, 3, H, W)``.
+        restore_gray: from ``(B, 1, H, W)`` to the same shape.
+
+    Returns:
+        ``(B, 3, H, W)``.
+
+    Source: GroupSC §4, JPEG artefact reduction.
+    """
+    colours = rgb_to_ycbcr(rgb)[:, 1:]
+    return ycbcr_to_rgb(torch.cat([restore_gray(rgb_to_luma(rgb)), colours], dim=1))
+
+
+STEP = Exercise("inverse.masked_step", masked_step)
+
+
+def _problem() -> tuple[Tensor, ...]:
+    """Codes (2, 7, 5), patches (2, 6, 5), their mask, C and D (6, 7), Λ (7, 1)."""
+    C, D = (normalize_atoms(torch.randn(6, 7)) for _ in range(2))
+    known = (torch.rand(2, 6, 5) < 0.4).float()
+    return torch.randn(2, 7, 5), torch.randn(2, 6, 5), known, C, D, 0.3 * torch.rand(7, 1)
+
+
+@STEP.holds(
+    "where all is measured it is a step of SC",
+    cause="a gradient step with C and D, then the prox: in this order?",
+)
+def all_measured(answer: Answer) -> None:
+    codes, patches, known, C, D, threshold = _problem()
+    expected = soft_threshold(codes + C.mT @ (patches - D @ codes), threshold)
+    same(
+        answer(codes, patches, torch.ones_like(known), C, D, threshold),
+        expected,
+        case="10 patches, a mask of ones",
+    )
+
+
+@STEP.holds(
+    "what was not measured does not matter",
+    cause="is it the patch that is masked, or the difference to what the codes say?",
+)
+def unmeasured(answer: Answer) -> None:
+    codes, patches, known, C, D, threshold = _problem()
+    other = torch.where(known > 0, patches, torch.randn_like(patches))
+    same(
+        answer(codes, other, known, C, D, threshold),
+        answer(codes, patches, known, C, D, threshold),
+        case="10 patches, and the same with other numbers where the mask is 0",
+    )
+
+
+@STEP.holds(
+    "where nothing is measured, codes only shrink",
+    cause="can an entry be wrong of which nothing is known?",
+)
+def nothing_measured(answer: Answer) -> None:
+    codes, patches, known, C, D, threshold = _problem()
+    same(
+        answer(codes, patches, 0 * known, C, D, threshold),
+        soft_threshold(codes, threshold),
+        case="10 patches, a mask of zeros",
+    )
+
+
+@STEP.holds("each patch has its own mask", cause="does the mask keep its axes?")
+def own_mask(answer: Answer) -> None:
+    codes, patches, known, C, D, threshold = _problem()
+    whole = answer(codes, patches, known, C, D, threshold)
+    for i in range(5):
+        one = slice(i, i + 1)
+        alone = answer(codes[..., one], patches[..., one], known[..., one], C, D, threshold)
+        same(whole[..., one], alone, case=f"patch {i} of 5, and it alone")
+
+
+STEP.agrees(lambda: [_problem(), _problem()])
+
+
+MEAN = Exercise("inverse.measured_mean", measured_mean)
+
+
+def _mosaic() -> tuple[Tensor, Tensor]:
+    """Patches (1, 27, 3) of 3 × 3 pixels, zero where the mask (1, 27, 3) is."""
+    mask = BayerMosaic("GRBG").mask((3, 5))
+    known = torch.stack([mask[0, :, :, i : i + 3].flatten() for i in range(3)], dim=1)[None]
+    return torch.rand(1, 27, 3) * known, known
+
+
+@MEAN.holds(
+    "a patch of one grey has that grey for its mean",
+    cause="what is the sum divided by: all entries, or those that were measured?",
+)
+def grey(answer: Answer) -> None:
+    _, known = _mosaic()
+    same(answer(0.6 * known, known, 3), torch.full((1, 1, 3), 0.6), case="0.6 where measured")
+
+
+@MEAN.holds(
+    "red, green and blue count alike",
+    cause="half of the measured pixels are green; is half of the patch?",
+)
+def channels_alike(answer: Answer) -> None:
+    _, known = _mosaic()
+    colour = torch.tensor([0.9, 0.3, 0.6]).repeat_interleave(9)[None, :, None]
+    same(
+        answer(colour * known, known, 3),
+        torch.full((1, 1, 3), 0.6),
+        case="patches of one colour, red 0.9, green 0.3, blue 0.6",
+    )
+
+
+@MEAN.holds("where all is measured it is the plain mean")
+def plain(answer: Answer) -> None:
+    patches = torch.rand(2, 27, 4)
+    same(
+        answer(patches, torch.ones_like(patches), 3),
+        patches.mean(dim=1, keepdim=True),
+        case="8 random patches, all measured",
+    )
+
+
+@MEAN.holds("the members of a batch do not mix")
+def mean_batch(answer: Answer) -> None:
+    known = torch.ones(3, 12, 2)
+    known[:, ::2] = 0
+    patches = torch.rand(3, 12, 2) * known
+    together = answer(patches, known, 3)
+    for i in range(3):
+        one = slice(i, i + 1)
+        same(together[one], answer(patches[one], known[one], 3), case=f"image {i} of 3, and alone")
+
+
+MEAN.agrees(lambda: [(*_mosaic(), 3), (torch.rand(1, 8, 2), torch.ones(1, 8, 2), 2)])
+
+
+LEVEL = Exercise("inverse.noise_level", noise_level)
+
+
+def _drawn(sigma: float, count: int = 20_000) -> Tensor:
+    """Patches (12, count): pictures of two atoms each, and noise."""
+    atoms = torch.linalg.qr(torch.randn(12, 12))[0][:, :2]
+    return 0.5 + atoms @ torch.randn(2, count) + sigma * torch.randn(12, count)
+
+
+@LEVEL.holds(
+    "of pictures that fill two directions it sees the noise alone",
+    cause="which of the eigenvalues has no picture in it?",
+)
+def noise_alone(answer: Answer) -> None:
+    found = float(answer(_drawn(0.1)))
+    ensure(
+        0.09 < found < 0.11,
+        case="20,000 patches of 12 pixels, two atoms, noise of 0.1",
+        expected="0.1, give or take a tenth",
+        actual=f"{found:.4g}",
+        cause="an eigenvalue is a variance",
+    )
+
+
+@LEVEL.holds("pure noise has its standard deviation", cause="a variance, or its root?")
+def pure_noise(answer: Answer) -> None:
+    same(
+        answer(2 * torch.randn(6, 60_000)),
+        torch.tensor(2.0),
+        case="60,000 patches of 6 pixels, noise of 2",
+        tolerance=0.06,
+    )
+
+
+@LEVEL.holds("brightness does not matter", cause="is the mean patch taken away?")
+def brightness(answer: Answer) -> None:
+    patches = _drawn(0.2, 3000)
+    same(
+        answer(patches + torch.linspace(0, 9, 12)[:, None]),
+        answer(patches),
+        case="3000 patches, and each pixel of the patch brighter by another number",
+        tolerance=1e-3,
+    )
+
+
+@LEVEL.holds("twice the contrast, twice the noise")
+def contrast(answer: Answer) -> None:
+    patches = _drawn(0.3, 3000)
+    same(
+        answer(2 * patches),
+        2 * answer(patches),
+        case="3000 patches, and the same doubled",
+        tolerance=1e-3,
+    )
+
+
+LEVEL.agrees(lambda: [(torch.randn(9, 400),), (torch.rand(5, 100),)], tolerance=1e-3)
+
+
+PICK = Exercise("inverse.pick_level", pick_level)
+
+
+@PICK.holds(
+    "an image at a level gets the thresholds of that level", cause="a row, or its position?"
+)
+def at_a_level(answer: Answer) -> None:
+    levels, thresholds = torch.tensor([5.0, 10.0, 25.0]), torch.rand(3, 4)
+    same(
+        answer(torch.tensor([25.0, 5.0]), levels, thresholds),
+        thresholds[[2, 0], :, None],
+        case="levels 5, 10, 25; images of 25 and 5",
+    )
+
+
+@PICK.holds("between two levels the nearer one counts", cause="the nearest, or the next above?")
+def nearer(answer: Answer) -> None:
+    levels, thresholds = torch.tensor([5.0, 10.0, 25.0]), torch.rand(3, 4)
+    same(
+        answer(torch.tensor([7.0, 8.0, 17.0, 18.0]), levels, thresholds),
+        thresholds[[0, 1, 1, 2], :, None],
+        case="levels 5, 10, 25; images of 7, 8, 17 and 18",
+    )
+
+
+@PICK.holds("beyond the last level the last one counts")
+def beyond(answer: Answer) -> None:
+    levels, thresholds = torch.tensor([5.0, 10.0, 25.0]), torch.rand(3, 4)
+    same(
+        answer(torch.tensor([90.0, 0.1]), levels, thresholds),
+        thresholds[[2, 0], :, None],
+        case="levels 5, 10, 25; images of 90 and 0.1",
+    )
+
+
+PICK.agrees(
+    lambda: [
+        (torch.tensor([3.0, 30.0, 14.0]), torch.tensor([2.0, 9.0, 16.0, 40.0]), torch.rand(4, 6))
+    ]
+)
+
+
+LUMA = Exercise("inverse.restore_luma", restore_luma)
+
+
+@LUMA.holds(
+    "a restoration that changes nothing changes nothing",
+    cause="YCbCr and back must be each other's inverse: are all three planes there?",
+)
+def identity(answer: Answer) -> None:
+    rgb = torch.rand(2, 3, 4, 5)
+    same(answer(rgb, lambda y: y), rgb, case="two images, Y as it was", tolerance=1e-5)
+
+
+@LUMA.holds("the restoration sees the luma of the image", cause="is Y the plain mean of R, G, B?")
+def sees_luma(answer: Answer) -> None:
+    rgb = torch.rand(1, 3, 4, 5)
+    seen: list[Tensor] = []
+
+    def look(y: Tensor) -> Tensor:
+        seen.append(y.clone())
+        return y
+
+    answer(rgb, look)
+    same(seen[0], rgb_to_luma(rgb), case="what restore_gray was given", tolerance=1e-5)
+
+
+@LUMA.holds("luma becomes what was restored, colours stay", cause="which planes are put back?")
+def only_luma(answer: Answer) -> None:
+    rgb = torch.rand(1, 3, 4, 5)
+    before = rgb_to_ycbcr(rgb)
+    after = rgb_to_ycbcr(answer(rgb, lambda y: 0.5 * y + 0.1))
+    same(after[:, :1], 0.5 * before[:, :1] + 0.1, case="Y, halved and raised", tolerance=1e-5)
+    same(after[:, 1:], before[:, 1:], case="Cb and Cr beside it", tolerance=1e-5)

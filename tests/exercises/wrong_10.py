@@ -1,0 +1,101 @@
+"""Wrong answers to the exercises of lesson 10, each with the property that it breaks."""
+
+import torch
+
+from lessons_lib.exercises.core import RUNS, SHAPE
+from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from lessons_lib.ops.prox import soft_threshold
+
+ALL = "where all is measured it is a step of SC"
+UNMEASURED = "what was not measured does not matter"
+NOTHING = "where nothing is measured, codes only shrink"
+GREY = "a patch of one grey has that grey for its mean"
+ALIKE = "red, green and blue count alike"
+ALONE = "of pictures that fill two directions it sees the noise alone"
+AT_LEVEL = "an image at a level gets the thresholds of that level"
+IDENTITY = "a restoration that changes nothing changes nothing"
+
+
+def covariance(patches):
+    centred = patches - patches.mean(dim=1, keepdim=True)
+    return centred @ centred.T / (patches.shape[1] - 1)
+
+
+def per_channel(patches, known, channels):
+    sums = (patches * known).unflatten(1, (channels, -1)).sum(dim=2)
+    return sums / known.unflatten(1, (channels, -1)).sum(dim=2)
+
+
+def in_rgb(rgb, restore_gray):
+    return torch.cat([restore_gray(rgb[:, i : i + 1]) for i in range(3)], dim=1)
+
+
+def gray_mean(rgb, restore_gray):
+    y = rgb.mean(dim=1, keepdim=True)
+    return rgb + restore_gray(y) - y
+
+
+def swapped(rgb, restore_gray):
+    planes = rgb_to_ycbcr(rgb)
+    return ycbcr_to_rgb(torch.cat([planes[:, :1], restore_gray(planes[:, 1:2]), planes[:, 2:]], 1))
+
+
+def luma_as_rgb(rgb, restore_gray):
+    return torch.cat([restore_gray(rgb_to_luma(rgb)), rgb_to_ycbcr(rgb)[:, 1:]], dim=1)
+
+
+WRONG = {
+    "inverse.masked_step": [
+        # The mask forgotten; on the patch alone; on the estimate alone; and outside of the step.
+        (lambda z, y, M, C, D, t: soft_threshold(z + C.mT @ (y - D @ z), t), UNMEASURED),
+        (lambda z, y, M, C, D, t: soft_threshold(z + C.mT @ (M * y - D @ z), t), NOTHING),
+        (lambda z, y, M, C, D, t: soft_threshold(z + C.mT @ (y - M * (D @ z)), t), UNMEASURED),
+        (lambda z, y, M, C, D, t: z + C.mT @ (M * (y - D @ z)), ALL),
+        (lambda z, y, M, C, D, t: soft_threshold(z - C.mT @ (M * (y - D @ z)), t), ALL),
+        (
+            lambda z, y, M, C, D, t: soft_threshold(z + C.mT @ ((1 - M) * (y - D @ z)), t),
+            ALL,
+        ),
+        (lambda z, y, M, C, D, t: soft_threshold(z + C @ (M * (y - D @ z)), t), RUNS),
+        (
+            lambda z, y, M, C, D, t: soft_threshold(
+                z + C.mT @ (M.amax(2, keepdim=True) * (y - D @ z)), t
+            ),
+            UNMEASURED,
+        ),
+    ],
+    "inverse.measured_mean": [
+        (lambda p, M, c: p.mean(dim=1, keepdim=True), GREY),
+        (lambda p, M, c: p.sum(dim=1, keepdim=True) / M.sum(dim=1, keepdim=True), ALIKE),
+        (lambda p, M, c: 3 * p.mean(dim=1, keepdim=True), ALIKE),
+        (lambda p, M, c: per_channel(p, M, c), SHAPE),
+        (lambda p, M, c: per_channel(p, M, c).mean(dim=(0, 1), keepdim=True), SHAPE),
+    ],
+    "inverse.noise_level": [
+        (lambda p: torch.linalg.eigvalsh(covariance(p))[0], ALONE),
+        (lambda p: torch.linalg.eigvalsh(covariance(p))[-1].sqrt(), ALONE),
+        (lambda p: p.std(), ALONE),
+        (lambda p: torch.linalg.eigvalsh(covariance(p)).mean().sqrt(), ALONE),
+        (
+            lambda p: torch.linalg.eigvalsh(covariance(p))[:3].mean().sqrt(),
+            "agrees with the library",
+        ),
+    ],
+    "inverse.pick_level": [
+        (
+            lambda s, levels, t: t[torch.bucketize(s, levels[:-1])][..., None],
+            "between two levels the nearer one counts",
+        ),
+        (lambda s, levels, t: t[(s[:, None] - levels).abs().argmin(dim=1)], SHAPE),
+        (lambda s, levels, t: t[(s[:, None] - levels).abs().argmax(dim=1)][..., None], AT_LEVEL),
+        (lambda s, levels, t: t[(s[:, None] - levels).argmin(dim=1)][..., None], AT_LEVEL),
+    ],
+    "inverse.restore_luma": [
+        (in_rgb, "the restoration sees the luma of the image"),
+        (gray_mean, "the restoration sees the luma of the image"),
+        (swapped, "the restoration sees the luma of the image"),
+        (luma_as_rgb, IDENTITY),
+        (lambda rgb, f: f(rgb_to_luma(rgb)), SHAPE),
+        (lambda rgb, f: f(rgb_to_luma(rgb)).expand(-1, 3, -1, -1), IDENTITY),
+    ],
+}
