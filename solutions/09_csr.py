@@ -564,9 +564,9 @@ figures.show_images(wall, clean=wall["clean"], residual=True, width=11)
 # scratches are gone. A few faint ones are left: to pull a wrong code back, β needs relatives that
 # know better. GroupSC simply asks whether anybody else uses the atom.
 #
-# In the paper CSR comes close to GroupSC on BSD68, and so does ours: 28.87 dB, where our GroupSC has
-# 28.92 and our SC 28.76. It was harder to get there. The threshold rule of GroupSC is worth something
-# from the first step of training; what similar codes say has to be learned with κ and γ.
+# In the paper CSR comes close to GroupSC on BSD68, and so does ours: 28.87 dB, where our GroupSC
+# has 28.92 and our SC 28.76. It was harder to get there. The threshold rule of GroupSC is worth
+# something from the first step of training; what similar codes say has to be learned with κ and γ.
 #
 # ## What breaks
 #
