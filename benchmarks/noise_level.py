@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["BSD68", "CBSD68"])
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
-    results: Results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results: Results = json.loads(RESULTS.read_text(encoding="utf-8"))
     methods: dict[str, Callable[[Tensor], Tensor]] = {"ours": estimate_sigma}
     if importlib.util.find_spec("pywt") is not None:
         methods["wavelet"] = wavelet

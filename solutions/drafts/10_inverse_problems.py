@@ -1,0 +1,387 @@
+# %% [markdown]
+# # 10 · Other inverse problems
+#
+# A camera measures one colour at each pixel. A photograph on the web was compressed. And nobody
+# tells us how strong the noise is. The prior of lessons 05 and 08 knows nothing of all this: it
+# only says what patches look like. So we keep the prior, and change what stands in front of it.
+#
+# **You will be able to**
+#
+# - write a proximal step for data of which parts are missing, and centre such data correctly;
+# - restore the colours of a sensor's mosaic;
+# - measure the noise of a photograph from the photograph alone, and let one network serve all
+#   levels;
+# - say why the error of a JPEG file is not noise, and restore such a file.
+#
+# **Before you start**
+#
+# - **Time:** 75 minutes; all cells together run in less than a minute on a laptop.
+# - **You need:** lessons 05 (SC) and 08 (GroupSC).
+# - **Source:** GroupSC: Lecouat, Ponce, Mairal, *Fully trainable and interpretable non-local
+#   sparse models for image restoration*, ECCV 2020, §3.4 (blind), §3.5 (mosaics, eq. 13 and 14) and
+#   §4; for the noise level X. Liu, M. Tanaka, M. Okutomi, *Single-image noise level estimation for
+#   blind denoising*, IEEE Trans. Image Processing, 2013.
+
+# %%
+# %matplotlib inline
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lessons_lib import data, demosaicking
+from lessons_lib.checkpoints import load_model
+from lessons_lib.degradations import JPEG, BayerMosaic, GaussianNoise
+from lessons_lib.exercises import check
+from lessons_lib.metrics import psnr
+from lessons_lib.models import restore
+from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from lessons_lib.ops.dictionary import dct_dictionary
+from lessons_lib.ops.noise_level import estimate_sigma
+from lessons_lib.ops.patches import extract_patches, overlap_average
+from lessons_lib.ops.prox import soft_threshold
+from lessons_lib.viz import figures
+
+torch.set_grad_enabled(False)  # nothing is trained here
+generator = torch.Generator().manual_seed(0)
+
+
+# %%
+def decibels(estimate: Tensor, clean: Tensor) -> float:
+    """PSNR of one image, clipped to [0, 1]."""
+    return float(psnr(estimate.clamp(0, 1), clean))
+
+
+# %% [markdown]
+# ## 1. What if a part of the patch is missing?
+#
+# Let $\mathbf M$ be diagonal, 1 where an entry of a patch was measured and 0 where it was not. What
+# we have is $\mathbf y = \mathbf M \mathbf x$. A code cannot be blamed for entries that nobody has
+# seen, so the data term only asks about the others:
+#
+# $$ \min_{\boldsymbol\alpha} \tfrac12 \lVert \mathbf M (\mathbf y - \mathbf D \boldsymbol\alpha)
+#    \rVert_2^2 + \lambda \lVert \boldsymbol\alpha \rVert_1 . $$
+#
+# Its gradient is $-\mathbf D^\top \mathbf M^\top \mathbf M (\mathbf y - \mathbf D
+# \boldsymbol\alpha)$, and $\mathbf M^\top \mathbf M = \mathbf M$, for ones and zeros are their own
+# squares. With a learned $\mathbf C$ in place of $\mathbf D$, the step is (eq. 13 and 14)
+#
+# $$ \boldsymbol\alpha \leftarrow S_{\Lambda_k}\bigl[ \boldsymbol\alpha + \mathbf C^\top \mathbf M
+#    (\mathbf y - \mathbf D \boldsymbol\alpha) \bigr] . $$
+#
+# *Toy example.* One atom $(0.6, 0.8)$, the patch $(3, ?)$, no threshold. From $\alpha = 0$ the step
+# gives $0.6 \cdot 3 = 1.8$, then $1.8 + 0.6 \cdot (3 - 1.08) = 2.952$, and so on to 5: the only
+# number that explains the 3. And it says what is missing: $0.8 \cdot 5 = 4$.
+#
+# ### Exercise 1: the masked step
+#
+# Write it. The mask has an entry for each entry of each patch.
+#
+# *Expect* `1.8, 2.952, 3.689`.
+#
+# <details><summary>Hint</summary>
+#
+# It is the *difference* that is masked. A mask on `patches` alone asks the code to explain zeros.
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def masked_step(codes: Tensor, patches: Tensor, known: Tensor, C: Tensor, D: Tensor,
+                threshold: Tensor) -> Tensor:
+    """(B, K, N), (B, m, N), (B, m, N) of 0 and 1, (m, K), (m, K), (K, 1) -> (B, K, N)."""
+    ### BEGIN SOLUTION
+    return soft_threshold(codes + C.mT @ (known * (patches - D @ codes)), threshold)
+    ### END SOLUTION
+
+
+masked_step = check("inverse.masked_step", masked_step)
+atom, seen = torch.tensor([[0.6], [0.8]]), torch.tensor([[[3.0], [0.0]]])
+code, steps = torch.zeros(1, 1, 1), []
+for _ in range(3):
+    code = masked_step(code, seen, torch.tensor([[[1.0], [0.0]]]), atom, atom, torch.zeros(1, 1))
+    steps.append(round(code.item(), 3))
+print(steps)
+
+# %% [markdown]
+# Now a photograph of which more than half of the pixels are gone, and nothing but cosines. The
+# threshold falls from step to step, so that the strongest atoms come first.
+
+# %%
+clean = data.sample("camera")[..., 60:156, 180:276]
+mask = (torch.rand(clean.shape, generator=generator) < 0.4).float()
+D = dct_dictionary(8, 256)
+strength = torch.linalg.matrix_norm(D, 2) ** 2
+known, full = (extract_patches(image, 8) for image in (mask, clean))
+mean = (full * known).sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp_min(1)
+beliefs = {"missing is missing": known, "missing is average": torch.ones_like(known)}
+filled = {}
+for name, belief in beliefs.items():
+    z = torch.zeros(1, 256, full.shape[2])
+    for lam in torch.logspace(-0.5, -2, 100):
+        threshold = (lam / strength).expand(256, 1)
+        z = masked_step(z, known * (full - mean), belief, D / strength, D, threshold)
+    filled[name] = overlap_average(D @ z + mean, (96, 96), 8)
+
+# %%
+figures.show_images({"clean": clean, "what was measured": clean * mask} | filled, clean=clean,
+                    width=11)
+
+# %% [markdown]
+# **What to notice.** The same atoms, the same thresholds. On the right the codes had to explain a
+# patch in which the unknown entries have the value of the mean, and they did so.
+#
+# ## 2. How does a sensor see colour?
+#
+# It does not. Each pixel sits behind a red, a green or a blue filter, in a pattern of 2 × 2 with
+# two greens. The other two thirds of a colour photograph were computed by somebody. Here is a raw
+# mosaic, each value in the colour of its filter, and the same as one gray image.
+
+# %%
+photo = data.sample("coffee", gray=False)[..., 90:186, 230:326]
+bayer = BayerMosaic("RGGB")
+mosaic, mask = bayer(photo), bayer.mask((96, 96))
+views = {"photograph": photo, "mosaic": mosaic,
+         "as the sensor gives it": mosaic.sum(1, keepdim=True)}
+figures.show_images(views, crop=(20, 20, 40, 40), width=10)
+
+# %% [markdown]
+# **Centring.** SC codes a patch without its mean (eq. 5), and adds the mean at the end. What is the
+# mean of a patch of which a third was measured? The released code of the paper takes that of all
+# entries, zeros included, which is a third of the true one; the network then has to learn that
+# everything is three times as bright as its mean says. We can do better.
+#
+# *Toy example.* A gray patch of 0.6. Its zero-filled mosaic has the mean 0.2. The mean of what was
+# measured is 0.6. Now a patch of one colour, with red 0.9, green 0.3 and blue 0.6: its mean is 0.6.
+# But half of the measured entries are green, so their mean is 0.525.
+#
+# ### Exercise 2: the mean of what was measured
+#
+# Average each channel over its measured entries, then average the channels. The entries of a patch
+# are channel after channel, and each channel of each patch has a measured entry.
+#
+# *Expect* `0.6` and `0.6`.
+#
+# <details><summary>Hint</summary>
+#
+# `unflatten(1, (channels, -1))` separates the channels: `(B, channels, entries, N)`.
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def measured_mean(patches: Tensor, known: Tensor, channels: int) -> Tensor:
+    """Zero-filled patches (B, m, N) and their mask (B, m, N) -> means (B, 1, N)."""
+    ### BEGIN SOLUTION
+    apart, there = (values.unflatten(1, (channels, -1)) for values in (patches, known))
+    means = apart.sum(dim=2) / there.sum(dim=2)
+    return means.mean(dim=1, keepdim=True)
+    ### END SOLUTION
+
+
+measured_mean = check("inverse.measured_mean", measured_mean)
+window = BayerMosaic("RGGB").mask((4, 4)).flatten(1)[:, :, None]
+for values in ((0.6, 0.6, 0.6), (0.9, 0.3, 0.6)):
+    patch = torch.tensor(values).repeat_interleave(16)[None, :, None] * window
+    print(round(measured_mean(patch, window, 3).item(), 3))
+
+# %%
+patches, known = (extract_patches(image, 7) for image in (mosaic, mask))
+true = extract_patches(photo, 7).mean(dim=1, keepdim=True)
+means = {"zero-filled": patches.mean(dim=1, keepdim=True),
+         "of all that was measured": patches.sum(1, keepdim=True) / known.sum(1, keepdim=True),
+         "channel by channel": measured_mean(patches, known, 3)}
+for name, found in means.items():
+    print(f"{name:26s} off by {255 * (found - true).abs().mean():5.1f} of 255")
+
+# %% [markdown]
+# **The networks.** SC and GroupSC with the masked step, colour patches of 7 × 7, and your means.
+# The first similarities of GroupSC compare the mosaics, one number for each pixel; from the first
+# refresh on, all three colours of the estimates.
+
+# %%
+mosaic_nets = {name: load_model(f"{name}-demosaic") for name in ("sc", "groupsc")}
+clean = data.sample("rocket", gray=False)[..., 150:246, 290:386]
+raw, mask = bayer(clean), bayer.mask((96, 96))
+colours = {"clean": clean, "bilinear": demosaicking.bilinear(raw, bayer),
+           "SC": restore(mosaic_nets["sc"], raw, mask=mask),
+           "GroupSC": restore(mosaic_nets["groupsc"], raw, mask=mask)}
+assert decibels(colours["GroupSC"], clean) > decibels(colours["bilinear"], clean) + 3
+figures.show_images(colours, clean=clean, residual=True, width=11)
+
+# %% [markdown]
+# **What to notice.** PLACEHOLDER: zipper at edges, false colours; SC; GroupSC.
+#
+# ## 3. How strong is the noise?
+#
+# All networks so far were told σ, or trained for one. A photograph does not say it. But look at
+# what noise does to patches: it spreads them in *all* $m$ directions of patch space, each with
+# variance $\sigma^2$. A picture does not. Smooth patches, say, vary along a few directions only. So
+# the covariance of noisy patches is that of the picture plus $\sigma^2 \mathbf I$, and its
+# *smallest* eigenvalue sees the noise alone, if there is a direction without picture.
+#
+# ### Exercise 3: the smallest eigenvalue
+#
+# Return σ. `torch.linalg.eigvalsh` gives the eigenvalues in increasing order.
+#
+# *Expect* PLACEHOLDER.
+#
+# <details><summary>Hint</summary>
+#
+# Take the mean patch away before you make the covariance, and a root at the end.
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def noise_level(patches: Tensor) -> Tensor:
+    """Standard deviation of white noise, from noisy patches (m, N) -> one number."""
+    ### BEGIN SOLUTION
+    centred = patches - patches.mean(dim=1, keepdim=True)
+    covariance = centred @ centred.T / (patches.shape[1] - 1)
+    return torch.linalg.eigvalsh(covariance)[0].clamp_min(0).sqrt()
+    ### END SOLUTION
+
+
+noise_level = check("inverse.noise_level", noise_level)
+for name in ("camera", "coins", "grass"):
+    noisy = GaussianNoise(15 / 255)(data.sample(name), name)
+    print(f"{name:8s} {255 * noise_level(extract_patches(noisy, 7)[0].double()):.1f}")
+
+# %% [markdown]
+# The noise was 15. On a lawn there is no direction without grass: texture was taken for noise. So
+# first throw away all patches whose gradients are stronger than noise alone could make them, which
+# depends on σ, which we are looking for. The paper of Liu and others goes round three times. That
+# is `estimate_sigma`.
+
+# %%
+sigmas = (2, 5, 10, 15, 20, 25, 35, 50)
+figure = figures.new_figure(9.5, 3, columns=2)
+for name, style in (("camera", "o-"), ("coins", "s--"), ("grass", "^-.")):
+    noisy = [GaussianNoise(s / 255)(data.sample(name), name) for s in sigmas]
+    plain = [255 * noise_level(extract_patches(image, 7)[0].double()) - s
+             for s, image in zip(sigmas, noisy, strict=True)]
+    weak = [255 * estimate_sigma(image).item() - s for s, image in zip(sigmas, noisy, strict=True)]
+    figure.axes[0].plot(sigmas, plain, style, label=name)
+    figure.axes[1].plot(sigmas, weak, style, label=name)
+for axes, title in zip(figure.axes, ("all patches", "weak texture only"), strict=True):
+    axes.axhline(0, color="0.7", zorder=0)
+    axes.set(title=title, xlabel="σ", ylabel="error", ylim=(-3, 8))
+    axes.legend(frameon=False)
+figure
+
+# %% [markdown]
+# **What to notice.** PLACEHOLDER.
+#
+# **One network for all levels.** §3.4 shares $\mathbf C$, $\mathbf D$, $\mathbf W$ among all
+# noise levels, and learns one vector of thresholds for each. The estimate picks the nearest.
+#
+# ### Exercise 4: pick the level
+#
+# For each image of a batch, take the row of `thresholds` that belongs to the nearest level.
+#
+# *Expect* rows 0, 1 and 2.
+#
+# <details><summary>Hint</summary>
+#
+# `(sigma[:, None] - levels).abs()` is a table of distances.
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def pick_level(sigma: Tensor, levels: Tensor, thresholds: Tensor) -> Tensor:
+    """(B,), (L,), (L, K) -> (B, K, 1), ready for codes (B, K, N)."""
+    ### BEGIN SOLUTION
+    nearest = (sigma[:, None] - levels).abs().argmin(dim=1)
+    return thresholds[nearest][:, :, None]
+    ### END SOLUTION
+
+
+pick_level = check("inverse.pick_level", pick_level)
+rows = torch.arange(3.0)[:, None]
+print(pick_level(torch.tensor([1.0, 9.0, 90.0]), torch.tensor([5.0, 10.0, 25.0]), rows).flatten())
+
+# %%
+blind = load_model("groupsc-color-blind")
+levels = torch.tensor(blind.config.levels_255)
+clean = data.sample("astronaut", gray=False)[..., 0:72, 180:252]
+figure = figures.new_figure(9.5, 3, columns=2)
+figure.axes[0].plot(levels, blind.thresholds.mean(dim=(1, 2)), "o-")
+figure.axes[0].set(xlabel="level", ylabel="mean of Λ over atoms", ylim=(0, None))
+for sigma, style in ((5, "o-"), (15, "s--"), (25, "^-.")):
+    noisy = GaussianNoise(sigma / 255)(clean, "astronaut")
+    scores = [decibels(blind(noisy, sigma=level[None] / 255), clean) for level in levels]
+    figure.axes[1].plot(levels, torch.tensor(scores) - max(scores), style, label=f"σ = {sigma}")
+    found = 255 * estimate_sigma(noisy).item()
+    print(f"noise {sigma}: estimated {found:.1f}; {decibels(restore(blind, noisy), clean):.2f} dB")
+figure.axes[1].set(xlabel="level that is picked", ylabel="dB below the best", ylim=(-3, 0.2))
+figure.axes[1].legend(frameon=False)
+figure
+
+# %% [markdown]
+# **What to notice.** PLACEHOLDER: thresholds proportional to the level; a level too low costs more
+# than one too high; estimate is good enough.
+#
+# ## 4. What did the compression do?
+#
+# JPEG cuts luma into blocks of 8 × 8, takes their cosines, and rounds each to a multiple of a step
+# that the *quality* says. Fine patterns get coarse steps. The error is not noise: it depends on the
+# picture, it begins and ends with a block, and it is worst along edges. But it is still something
+# that no natural patch looks like, and so the same network, trained on pairs of clean and
+# compressed images, takes it away.
+#
+# The paper restores luma only. Chroma was rounded even more, but the eye hardly sees it.
+#
+# ### Exercise 5: the luma route
+#
+# Turn the image to YCbCr, restore Y, and turn it back with the colours that it had.
+#
+# *Expect* that a restoration which does nothing leaves the image as it was.
+#
+# <details><summary>Hint</summary>
+#
+# `rgb_to_ycbcr` gives `(B, 3, H, W)`, of which Y is the first plane; `torch.cat(..., dim=1)`.
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def restore_luma(rgb: Tensor, restore_gray: Callable[[Tensor], Tensor]) -> Tensor:
+    """Restore Y of (B, 3, H, W), leave the colours; `restore_gray` maps (B, 1, H, W) to itself."""
+    ### BEGIN SOLUTION
+    planes = rgb_to_ycbcr(rgb)
+    return ycbcr_to_rgb(torch.cat([restore_gray(planes[:, :1]), planes[:, 1:]], dim=1))
+    ### END SOLUTION
+
+
+restore_luma = check("inverse.restore_luma", restore_luma)
+picture = data.sample("chelsea", gray=False)[..., 40:136, 120:216]
+unchanged = restore_luma(picture, lambda luma: luma)
+assert torch.allclose(unchanged, picture, atol=1e-5)
+print("nothing done, nothing changed")
+
+# %%
+jpeg_nets = {name: load_model(f"{name}-jpeg-10") for name in ("sc", "groupsc")}
+file = JPEG(10)(picture)
+repaired = {"clean": picture, "quality 10": file}
+for name, title in (("sc", "SC"), ("groupsc", "GroupSC")):
+    repaired[title] = restore_luma(file, lambda luma, name=name: restore(jpeg_nets[name], luma))
+truth, before, after = (rgb_to_luma(repaired[name]) for name in ("clean", "quality 10", "GroupSC"))
+assert decibels(after, truth) > decibels(before, truth) + 0.5
+figures.show_images(repaired, clean=picture, residual=True, width=11)
+
+# %% [markdown]
+# **What to notice.** PLACEHOLDER.
+#
+# ## Results
+#
+# PLACEHOLDER table.
+#
+# ## What breaks
+#
+# **The wrong phase.** **The wrong quality.** **Noise that is not white.** PLACEHOLDER
+#
+# ## Further reading
+#
+# - J. Mairal, M. Elad, G. Sapiro, *Sparse representation for color image restoration*, IEEE Trans.
+#   Image Processing, 2008: masks in the data term, colour patches, learned dictionaries.
+# - D. Menon, S. Andriani, G. Calvagno, *Demosaicing with directional filtering and a posteriori
+#   decision*, IEEE Trans. Image Processing, 2007: `lessons restore --task demosaic --method menon`.
+#
+# **Next:** lesson 11.
