@@ -10,7 +10,7 @@ import torch
 
 from lessons_lib import checkpoints, data
 from lessons_lib.checkpoints import CheckpointError, cards, import_published, load_model, save_model
-from lessons_lib.degradations import GaussianNoise
+from lessons_lib.degradations import JPEG, BayerMosaic, GaussianNoise
 from lessons_lib.metrics import psnr
 from lessons_lib.models import build, restore
 
@@ -51,14 +51,24 @@ def test_shipped_weights_restore_a_photograph(name):
     card, model = cards()[name], load_model(name)
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
-    expected = PAPER_PARAMETERS.get((card.model, model.config.channels), card.parameters)
+    published = {} if card.task == "blind" else PAPER_PARAMETERS
+    expected = published.get((card.model, model.config.channels), card.parameters)
     assert sum(parameter.numel() for parameter in model.parameters()) == expected == card.parameters
     assert (SHIPPED / f"{name}.safetensors").stat().st_size < 2e6
     clean = data.sample("camera", size=80)
     if model.config.channels == 3:
-        clean = clean.expand(1, 3, -1, -1)
-    noisy = GaussianNoise(card.sigma)(clean)
-    assert psnr(restore(model, noisy, card.sigma), clean) > psnr(noisy, clean) + 4
+        clean = data.sample("astronaut", gray=False, size=80)
+    # What is done to the image, what the model is told, and how many dB it must gain.
+    if card.task == "demosaic":
+        mosaic = BayerMosaic("GRBG")
+        degraded, told, gain = mosaic(clean), {"mask": mosaic.mask((80, 80))}, 15
+    elif card.task == "jpeg":
+        degraded, told, gain = JPEG(card.quality)(clean), {}, 0.4
+    else:
+        sigma = card.sigma or 15 / 255
+        degraded, told = GaussianNoise(sigma)(clean), {"sigma": sigma}
+        gain = 4 if sigma > 10 / 255 else 2
+    assert psnr(restore(model, degraded, **told), clean) > psnr(degraded, clean) + gain
 
 
 def test_every_file_of_weights_has_a_card():
