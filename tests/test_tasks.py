@@ -191,7 +191,7 @@ def test_tables_of_each_task(tmp_path):
     made = tables(tmp_path / "scores")
     jpeg = made["PSNR on samples, jpeg"].splitlines()
     assert jpeg[0] == "| method | q = 10 | q = 40 |"
-    assert [line.split(" | ")[0] for line in jpeg[2:]] == ["| noisy image", "| SC (lesson 05)"]
+    assert [line.split(" | ")[0] for line in jpeg[2:]] == ["| the file itself", "| SC (lesson 05)"]
     assert all(line.endswith("– |") for line in jpeg[2:])
     assert len(made["PSNR on samples, blind"].splitlines()) == 3
     assert len(made["PSNR on samples"].splitlines()) == 2

@@ -16,6 +16,8 @@ LABELS = {
     "dictionary": "learned dictionary (lesson 03)",
     "nlm": "non-local means (lesson 06)",
     "bm3d": "BM3D",
+    "bilinear": "bilinear interpolation",
+    "menon": "directional filtering (Menon et al.)",
     "lista": "LISTA (lesson 04)",
     "sc": "SC (lesson 05)",
     "csr": "CSR (lesson 09)",
@@ -90,6 +92,8 @@ def _by_setting(scores: list[StoredScore], cell: Cell) -> str:
     rows = [["method", *map(_head, settings)]]
     for kind, overlap in sorted(lines, key=lambda line: (order.index(line[0]), line[1])):
         label = LABELS.get(kind, kind)
+        if kind == "noisy" and scores[0].task == "jpeg":
+            label = "the file itself"
         if overlap >= 0:
             label += f", tiles overlapping by {overlap}"
         rows.append([label, *(lines[kind, overlap].get(setting, "–") for setting in settings)])
