@@ -248,8 +248,7 @@ def test_a_mosaic_from_a_file_is_restored(tmp_path, capsys):
     assert scores["GBRG"] > 28
 
 
-@pytest.mark.usefixtures("weights")
-def test_a_compressed_file_is_restored_with_the_weights_for_its_quality(tmp_path, capsys):
+def test_a_compressed_file_is_restored_with_the_weights_for_its_quality(tmp_path, capsys, weights):
     clean = data.sample("astronaut", gray=False)[..., 20:120, 100:220]
     pixels = (clean[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     for quality, name in ((8, "jpeg-10"), (36, "jpeg-40")):
@@ -270,6 +269,11 @@ def test_a_compressed_file_is_restored_with_the_weights_for_its_quality(tmp_path
     assert not (tmp_path / "fine.png").exists()
     assert run("restore", tmp_path / "in.jpg", tmp_path / "fine.png", "--task", "jpeg",
                "--model", "jpeg-40") == 0  # fmt: skip
+    for file in weights.glob("jpeg-*"):
+        file.unlink()
+    cards.cache_clear()
+    assert run("restore", tmp_path / "in.jpg", tmp_path / "fine.png", "--task", "jpeg") == 2
+    assert "no weights for the task jpeg" in capsys.readouterr().err
 
 
 def test_noise_of_unknown_strength_is_found_and_removed(tmp_path, capsys):

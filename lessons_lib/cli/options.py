@@ -152,8 +152,13 @@ def choose(task: "Task", method: str | None, model: str | None, quality: int | N
     known = [card for card in cards().values() if card.task == task]
     # Weights for files much worse than this one would take its detail for artefacts.
     fit = [card for card in known if quality is not None and abs(card.quality - quality) <= 10]
+    if not known:
+        raise typer.BadParameter(
+            f"no weights for the task {task} come with the library: see 'lessons train'",
+            param_hint="--model",
+        )
     if not fit:
-        there = ", ".join(f"{card.name} ({card.setting})" for card in known) or "none"
+        there = ", ".join(f"{card.name} ({card.setting})" for card in known)
         raise typer.BadParameter(
             f"no weights are for quality {quality}; name some to use them all the same: {there}",
             param_hint="--model",
