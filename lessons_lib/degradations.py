@@ -87,6 +87,9 @@ class PoissonGaussianNoise:
         return torch.from_numpy(noisy).to(image)
 
 
+PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
+
+
 @dataclass(frozen=True)
 class BayerMosaic:
     """A sensor's colour filter array: one of three colours per pixel, the others set to zero.
@@ -102,7 +105,7 @@ class BayerMosaic:
     pattern: str = "RGGB"
 
     def __post_init__(self) -> None:
-        if self.pattern not in ("RGGB", "BGGR", "GRBG", "GBRG"):
+        if self.pattern not in PATTERNS:
             raise ValueError(f"pattern is RGGB, BGGR, GRBG or GBRG, not {self.pattern!r}")
 
     def mask(self, shape: tuple[int, int]) -> Tensor:

@@ -1,7 +1,7 @@
 """Options that several commands share, and what is refused of them."""
 
 import math
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from lessons_lib.evaluation.protocols import Protocol, Task
     from lessons_lib.models.restore import Precision
 
-TASKS = ("denoise", "blind", "demosaic", "jpeg")
-PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 METHODS_HELP = (
     "One of noisy, dct, dictionary, nlm, bm3d; to demosaic, bilinear or menon. "
     "Where neither a method nor a model is named: dictionary, bilinear, or the weights for a file."
@@ -36,7 +34,7 @@ SigmaIfAny = Annotated[
 ]
 Pattern = Annotated[
     str | None,
-    typer.Option(help=f"Colours of a mosaic's top left 2 x 2 pixels: {', '.join(PATTERNS)}."),
+    typer.Option(help="Colours of a mosaic's top left 2 x 2 pixels: RGGB, BGGR, GRBG, GBRG."),
 ]
 Quality = Annotated[
     int | None, typer.Option(min=1, max=100, help="Quality of the JPEG compression.")
@@ -74,8 +72,11 @@ def check_task(
     task: str, *, sigma: float | None, pattern: str | None, quality: int | None
 ) -> "Task":
     """Refuse what is no task, and what a task has nothing to do with."""
-    if task not in TASKS:
-        raise typer.BadParameter(f"is one of {', '.join(TASKS)}", param_hint="--task")
+    from lessons_lib.degradations import PATTERNS
+    from lessons_lib.evaluation.protocols import Task
+
+    if task not in get_args(Task):
+        raise typer.BadParameter(f"is one of {', '.join(get_args(Task))}", param_hint="--task")
     for option, value, tasks in (
         ("--sigma", sigma, ("denoise", "blind")),
         ("--pattern", pattern, ("demosaic",)),
@@ -87,10 +88,10 @@ def check_task(
         raise typer.BadParameter(f"is one of {', '.join(PATTERNS)}", param_hint="--pattern")
     if sigma is not None:
         check_sigma(sigma)
-    return task  # type: ignore[return-value]
+    return cast(Task, task)
 
 
-def required(option: str, value: object) -> typer.BadParameter:
+def required(option: str) -> typer.BadParameter:
     """What to raise where an option is missing."""
     return typer.BadParameter("is needed for this task", param_hint=option)
 
@@ -103,12 +104,12 @@ def make_protocol(
 
     if task == "jpeg":
         if quality is None:
-            raise required("--quality", quality)
+            raise required("--quality")
         return protocols.jpeg_restoration(dataset, quality)
     if task == "demosaic":
         return protocols.demosaicking(dataset, pattern or "BGGR")
     if sigma is None:
-        raise required("--sigma", sigma)
+        raise required("--sigma")
     make = protocols.blind_denoising if task == "blind" else protocols.denoising
     return make(dataset, sigma)
 

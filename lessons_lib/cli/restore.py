@@ -84,9 +84,9 @@ def restore(
     """
     goal = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
     if goal == "denoise" and sigma is None:
-        raise required("--sigma", sigma)
+        raise required("--sigma")
     if goal == "demosaic" and pattern is None:
-        raise required("--pattern", pattern)
+        raise required("--pattern")
     check_device(device)
     form = check_precision(precision)
     from lessons_lib.evaluation.methods import Inference, find_method
@@ -96,20 +96,21 @@ def restore(
 
     if goal != "jpeg":
         # What is not there is said before anything is read.
-        find_method(choose(goal, method, model), goal)
+        name = choose(goal, method, model)
+        check_overlap(overlap, name)
+        find_method(name, goal)
     check_writable(output)
     photo = read_image(image)
     check_writable(output, photo)
     # Also by another name: a link, or letters of the other case where those do not count.
     if output.exists() and image.samefile(output):
         raise ImageError(f"{output}: is the input itself; choose another output")
-    if goal == "jpeg" and quality is None:
-        quality = jpeg_quality(image)
+    if goal == "jpeg":
+        quality = quality or jpeg_quality(image)
         if quality is None:
             raise ImageError(f"{image}: is no JPEG file; say its quality with --quality")
-    name = choose(goal, method, model, quality)
-    check_overlap(overlap, name)
-    find_method(name, goal)
+        name = choose(goal, method, model, quality)
+        check_overlap(overlap, name)
     planes, what, verb, how = _pose(goal, photo.pixels, sigma, pattern, quality, str(image))
     started = time.perf_counter()
     with together(device) as place, progress_bar(f"{name}: {image.name}") as show:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib import classical, demosaicking, models
-from lessons_lib.checkpoints import Card, cards, load_card, load_model
+from lessons_lib.checkpoints import cards, load_model
 from lessons_lib.classical import Method, Progress
 from lessons_lib.data import unknown
 from lessons_lib.degradations import BayerMosaic, Degradation, GaussianNoise
@@ -64,13 +64,14 @@ def find_method(name: str, task: Task = "denoise", inference: Inference = INFERE
         CheckpointError: see `load_model`.
     """
     if name in cards():
-        if task not in SERVES[load_card(name).task]:
-            raise MethodError(f"'{name}' was trained to {load_card(name).task}, not to {task}")
-        return _trained(name, task, inference)
-    known = known_methods(task)
+        trained_to = cards()[name].task
+        if task not in SERVES[trained_to]:
+            raise MethodError(f"'{name}' was trained to {trained_to}, not to {task}")
+        return _trained(name, inference)
+    known = _classical(task)
     if name not in known:
-        raise MethodError(unknown("method", name, known))
-    method = _classical(task)[name]
+        raise MethodError(unknown("method", name, known_methods(task)))
+    method = known[name]
     missing = method.missing()
     if missing:
         raise MethodError(f"method '{name}' needs another package: pip install {missing}")
@@ -79,7 +80,8 @@ def find_method(name: str, task: Task = "denoise", inference: Inference = INFERE
 
 def known_methods(task: Task) -> list[str]:
     """Names of all that can do a task."""
-    return [*_classical(task), *(card.name for card in cards().values() if _serves(card, task))]
+    trained = (card.name for card in cards().values() if task in SERVES[card.task])
+    return [*_classical(task), *trained]
 
 
 def restore(
@@ -105,12 +107,16 @@ def restore(
         MethodError: unknown method, image too small for it, or a result that is not finite.
     """
     method = find_method(name, task, inference)
+    # An image too small to be judged is too small for a method that needs its noise.
+    smallest = max(method.smallest, SMALLEST if task == "blind" else 1)
     height, width = image.shape[-2:]
-    if min(height, width) < method.smallest:
+    if min(height, width) < smallest:
         raise MethodError(
             f"the image has {width} x {height} pixels; method '{name}' needs "
-            f"{method.smallest} on each side"
+            f"{smallest} on each side"
         )
+    if task == "blind":
+        degradation = GaussianNoise(max(estimate_sigma(image).item(), 1e-3))
     with torch.no_grad():
         estimate = method.function(image, degradation, progress)
     if not torch.isfinite(estimate).all():
@@ -118,13 +124,10 @@ def restore(
     return estimate
 
 
-def weights(name: str, device: str = "cpu") -> models.PatchModel:
+@cache
+def weights(name: str, device: str) -> models.PatchModel:
     """Trained weights by name; loaded once."""
-    return _loaded(name, device)
-
-
-def _serves(card: Card, task: Task) -> bool:
-    return task in SERVES[card.task]
+    return load_model(name, device)
 
 
 def _classical(task: Task) -> dict[str, Method]:
@@ -132,17 +135,14 @@ def _classical(task: Task) -> dict[str, Method]:
         return {name: _for_mosaics(method) for name, method in demosaicking.METHODS.items()}
     if task == "jpeg":
         return {"noisy": Method(lambda image, what, progress: image, "the file as it is")}
-    return {name: _for_noise(method, task) for name, method in classical.METHODS.items()}
+    return {name: _for_noise(method) for name, method in classical.METHODS.items()}
 
 
-def _for_noise(method: Method, task: Task) -> Method:
+def _for_noise(method: Method) -> Method:
     def denoise(image: Tensor, what: Degradation, progress: Progress | None) -> Tensor:
-        return method.function(image, _sigma(image, what, task), progress)
+        return method.function(image, _sigma(what), progress)
 
-    # An image too small to be judged is too small for a method that needs its noise.
-    return replace(
-        method, function=denoise, smallest=max(method.smallest, SMALLEST if task == "blind" else 1)
-    )
+    return replace(method, function=denoise)
 
 
 def _for_mosaics(method: Method) -> Method:
@@ -153,18 +153,15 @@ def _for_mosaics(method: Method) -> Method:
     return replace(method, function=demosaic)
 
 
-def _sigma(image: Tensor, what: Degradation, task: Task) -> float:
-    """The noise that a method may know."""
-    if task == "blind":
-        return max(estimate_sigma(image).item(), 1e-3)
+def _sigma(what: Degradation) -> float:
     assert isinstance(what, GaussianNoise)
     # Beyond this nothing of an image is left in any case, and squares would overflow.
     return min(what.sigma, 1e6)
 
 
 @cache
-def _trained(name: str, task: Task, inference: Inference) -> Method:
-    model, card = _loaded(name, inference.device), load_card(name)
+def _trained(name: str, inference: Inference) -> Method:
+    model = weights(name, inference.device)
 
     def run(image: Tensor, what: Degradation, progress: Progress | None) -> Tensor:
         channels = model.config.channels
@@ -172,9 +169,8 @@ def _trained(name: str, task: Task, inference: Inference) -> Method:
             raise MethodError(f"'{name}' restores colour images only")
         # A model for gray images takes each channel for one.
         planes = image.to(inference.device).reshape(-1, channels, *image.shape[-2:])
-        sigma, mask = None, None
-        if task in ("denoise", "blind"):
-            sigma = _sigma(image, what, task)
+        sigma = _sigma(what) if isinstance(what, GaussianNoise) else None
+        mask = None
         if isinstance(what, BayerMosaic):
             mask = what.mask((image.shape[-2], image.shape[-1])).to(planes)
         estimate = models.restore(
@@ -188,10 +184,4 @@ def _trained(name: str, task: Task, inference: Inference) -> Method:
         )
         return estimate.reshape(image.shape).cpu()
 
-    smallest = SMALLEST if task == "blind" else 1
-    return Method(run, f"trained to {card.task}", smallest=smallest)
-
-
-@cache
-def _loaded(name: str, device: str) -> models.PatchModel:
-    return load_model(name, device)
+    return Method(run, f"trained to {cards()[name].task}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib import data
-from lessons_lib.degradations import JPEG, BayerMosaic
+from lessons_lib.degradations import JPEG, PATTERNS, BayerMosaic
 from lessons_lib.evaluation.leaks import refuse_test_images
 from lessons_lib.ops.colour import rgb_to_luma
 from lessons_lib.ops.dictionary import learn_dictionary
@@ -22,7 +22,6 @@ from lessons_lib.training.config import ConfigError, Run
 HELD_OUT = 12
 # Of a small data set a quarter is held out, and of a data set smaller still nothing is learned.
 SMALLEST = 8
-PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
 
 @dataclass(frozen=True)
