@@ -526,9 +526,10 @@ figure
 # %% [markdown]
 # **What to notice.** There are two regimes. Before the first refresh β says little, γ is near 0,
 # and the network is SC with SC's thresholds. From then on two pulls share the work: where γ is
-# large, Λ is small. In the last steps γ climbs to almost 5: by then the guesses are good, and a
-# code ends up as what its relatives have. Patches are compared by a ring of pixels; the corners of
-# a patch, and its middle, hardly count. Nobody told the network any of this.
+# large, Λ is small. The very last step has both, and its γ is almost 8: by then the guesses are
+# good, and a code ends up as what its relatives have, or stays where it was. Patches are compared
+# by a ring of pixels; the corners of a patch, and its middle, hardly count. Nobody told the network
+# any of this.
 #
 # ## Results: SC, CSR, GroupSC
 #
@@ -564,7 +565,7 @@ figures.show_images(wall, clean=wall["clean"], residual=True, width=11)
 # scratches are gone. A few faint ones are left: to pull a wrong code back, β needs relatives that
 # know better. GroupSC simply asks whether anybody else uses the atom.
 #
-# In the paper CSR comes close to GroupSC on BSD68, and so does ours: 28.87 dB, where our GroupSC
+# In the paper CSR comes close to GroupSC on BSD68, and so does ours: 28.90 dB, where our GroupSC
 # has 28.92 and our SC 28.76. It was harder to get there. The threshold rule of GroupSC is worth
 # something from the first step of training; what similar codes say has to be learned with κ and γ.
 #

@@ -142,6 +142,28 @@ def test_the_report_command_renews_files_and_refuses_odd_ones(kept, tmp_path, ca
     assert run("report", "--scores", tmp_path / "nowhere") == 2
 
 
+def write_log(folder, *looks):
+    folder.mkdir(parents=True)
+    rows = [f"{step},{seconds},{step * 8},{psnr}" for step, seconds, psnr in looks]
+    (folder / "log.csv").write_text("\n".join(["step,seconds,crops,held_out_psnr", *rows]))
+
+
+def test_trainings_are_shown_over_hours_and_short_ones_step_by_step(kept, tmp_path):
+    runs = tmp_path / "runs"
+    write_log(runs / "long", (0, 10, 20.0), (100, 720, 29.0), (200, 1440, 30.0))
+    write_log(runs / "choices" / "that", (0, 10, 20.0), (50, 80, 28.0), (100, 160, 29.0))
+    write_log(runs / "choices" / "this", (0, 10, 20.0), (100, 170, 29.5))
+    made = tables(kept, runs)
+    *_, long = made["training"].splitlines()
+    assert long.startswith("| long | 1.1 | 0.40 | 20.00 | 29.00 | 30.00 |")
+    assert made["training, choices"].splitlines() == [
+        "| run | 0 steps | 50 steps | 100 steps |",
+        "|---|---|---|---|",
+        "| this | 20.00 |  | 29.50 |",
+        "| that | 20.00 | 28.00 | 29.00 |",
+    ]
+
+
 def test_shipped_pages_show_what_the_kept_scores_say():
     made = tables(SCORES, ROOT / "runs")
     for page in (ROOT / "README.md", ROOT / "docs" / "results.md"):

@@ -38,7 +38,8 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
 
     Args:
         scores: folder of kept scores.
-        runs: folder of training runs with their logs; without it, no table ``training``.
+        runs: folder of training runs with their logs, for the table ``training``; and of folders of
+            short runs that differ in one thing, for a table of that folder's name each.
 
     Raises:
         ReportError: if there is no such folder, or a score was measured with other weights than
@@ -59,6 +60,8 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         made[f"seconds on {name}"] = _seconds(some)
     if runs is not None:
         made["training"] = _training(runs)
+        for folder in sorted({log.parents[1] for log in runs.glob("*/*/log.csv")}):
+            made[f"training, {folder.name}"] = _comparison(folder)
     return made
 
 
@@ -150,9 +153,7 @@ def _seconds(scores: list[StoredScore]) -> str:
 def _training(runs: Path) -> str:
     """What each run has reached after some hours, from the logs of its looks."""
     rows = [["run", "crops/s", "hours", *(f"{hours:g} h" for hours in HOURS)]]
-    for log in sorted(runs.glob("*/log.csv")):
-        with log.open(encoding="utf-8") as file:
-            looks = [_numbers(row) for row in csv.DictReader(file)]
+    for name, looks in _logs(runs):
         last = looks[-1]
         if last["step"] == 0:
             continue
@@ -162,12 +163,33 @@ def _training(runs: Path) -> str:
             over = hours > 2 * last["seconds"] / 3600
             reached.append("" if over else f"{before[-1]:.2f}")
         pace = f"{last['crops'] / last['seconds']:.1f}"
-        rows.append([log.parent.name, pace, f"{last['seconds'] / 3600:.2f}", *reached])
+        rows.append([name, pace, f"{last['seconds'] / 3600:.2f}", *reached])
     return markdown(rows)
 
 
-def _numbers(row: dict[str, str]) -> dict[str, float]:
-    return {key: float(value) for key, value in row.items()}
+def _comparison(runs: Path) -> str:
+    """What short runs have reached after the same steps; the best at the last look comes first."""
+    reached = {
+        name: {int(look["step"]): look["held_out_psnr"] for look in looks}
+        for name, looks in _logs(runs)
+    }
+    steps = sorted(set().union(*reached.values()))
+    rows = [["run", *(f"{step} steps" for step in steps)]]
+    for name in sorted(reached, key=lambda name: -reached[name].get(steps[-1], 0)):
+        looks = reached[name]
+        rows.append([name, *(f"{looks[step]:.2f}" if step in looks else "" for step in steps)])
+    return markdown(rows)
+
+
+def _logs(runs: Path) -> list[tuple[str, list[dict[str, float]]]]:
+    """Names of the runs in a folder, and the rows of their logs."""
+    found = []
+    for log in sorted(runs.glob("*/log.csv")):
+        with log.open(encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            looks = [{key: float(value) for key, value in row.items()} for row in rows]
+        found.append((log.parent.name, looks))
+    return found
 
 
 def markdown(rows: list[list[str]]) -> str:

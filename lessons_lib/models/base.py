@@ -8,7 +8,7 @@ Every model maps noisy images ``(B, C, H, W)`` to estimates of the same shape an
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -66,10 +66,13 @@ class PatchModel(nn.Module):
     Attributes:
         config: sizes and options.
         sigma: noise that the weights were trained for, on the [0, 1] scale; None if not known.
+        matrices: names of those weights that are matrices and multiply vectors, for optimisers that
+            treat them as such.
     """
 
     config: PatchSizes
     sigma: float | None = None
+    matrices: ClassVar[tuple[str, ...]] = ()
 
     def start_from(self, weights: dict[str, Tensor]) -> list[str]:
         """Take over another model's weights where name and shape agree; return their names."""
@@ -155,6 +158,7 @@ class UnrolledModel(PatchModel):
     """
 
     config: PatchConfig
+    matrices = ("C", "D", "W")
 
     def __init__(self, config: PatchConfig, dictionary: Tensor | None = None) -> None:
         super().__init__()

@@ -32,7 +32,10 @@ class Run:
         crop: side of the training crops.
         batch: crops in one step, over all processes together.
         steps: length of the whole training.
-        learning_rate: first step size of Adam.
+        learning_rate: first step size.
+        optimizer: "adam"; or "muon", for which the steps of C, D and W are made orthogonal matrices
+            first, so that they move in all directions alike. Adam takes the steps of all other
+            weights.
         schedule: "step" multiplies it by `decay` every `decay_every` steps; "cosine" lets it fall
             to zero.
         decay: see schedule.
@@ -72,6 +75,7 @@ class Run:
     batch: int = 32
     steps: int = 120_000
     learning_rate: float = 6e-4
+    optimizer: Literal["adam", "muon"] = "adam"
     schedule: Literal["step", "cosine"] = "step"
     decay: float = 0.35
     decay_every: int = 32_000
@@ -126,6 +130,10 @@ class Run:
                 raise ConfigError(f"{key} must be positive, not {value}")
         if self.schedule not in ("step", "cosine"):
             raise ConfigError(f"schedule is 'step' or 'cosine', not {self.schedule!r}")
+        if self.optimizer not in ("adam", "muon"):
+            raise ConfigError(f"optimizer is 'adam' or 'muon', not {self.optimizer!r}")
+        if self.optimizer == "muon" and not model.matrices:
+            raise ConfigError(f"model {self.model!r} has no matrices for the optimizer 'muon'")
         if self.precision not in ("fp32", "bf16"):
             raise ConfigError(f"precision is 'fp32' or 'bf16', not {self.precision!r}")
         if not 0 <= self.ema < 1:

@@ -98,7 +98,7 @@ def train(
     begun = build(run.model, run.options) if state else first_model(run, root, crops)
     learner = Learner(begun, run)
     forward = cast(nn.Module, torch.compile(learner.model)) if run.compile else learner.model
-    model, optimizer = fabric.setup(forward, learner.optimizer)
+    model, *optimizers = fabric.setup(forward, *learner.optimizers)
     learner.average.to(fabric.device)
     looks = {which: crops.fixed(which) for which in ("training", "held out")}
     board = _board(root / run.name, state) if fabric.is_global_zero else None
@@ -125,12 +125,13 @@ def train(
         if fabric.broadcast(step_began + 1.5 * longest + 1 > began + 60 * minutes):
             break
         some = crops.examples(state.step).part(share, fabric.device)
-        for group, pace in zip(optimizer.param_groups, learner.paces, strict=True):
-            group["lr"] = run.rate(state.step) * state.slowdown * pace
-        optimizer.zero_grad()
+        learner.set_rate(run.rate(state.step) * state.slowdown)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss = restoration_loss(model(some.degraded, **some.told), some.clean, counts)
         fabric.backward(loss)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         learner.update_average(state.step)
         state.step += 1
 
@@ -155,7 +156,7 @@ def train(
     state.weights = learner.capture()
     if state.finished:
         # Nothing will go on from here, and what is kept for ever should be small.
-        del state.weights["optimizer"]
+        del state.weights["optimizers"]
         state.snapshot = {}
     if fabric.is_global_zero:
         write_state(state, root / run.name)

@@ -29,8 +29,8 @@ class State:
         sigma_255: noise that the weights are for, white being 255; 0 if there is no one level.
         spent: seconds spent on them, over all sittings, by device.
         slowdown: what backtracking has multiplied the learning rate by.
-        weights: of the model, their exponential moving average, and Adam's, see `Learner.capture`;
-            Adam's only until the training is finished.
+        weights: of the model, their exponential moving average, and the optimisers', see
+            `Learner.capture`; those only until the training is finished.
         snapshot: the same at the last look, to go back to; empty once it is finished.
         snapshot_psnr: training PSNR of that look.
         log: a row for each look.
@@ -60,22 +60,41 @@ class State:
 
 
 class Learner:
-    """A model, its moving average, and its optimiser: what changes with each step.
+    """A model, its moving average, and its optimisers: what changes with each step.
 
     Args:
         model: to train.
-        run: gives the optimiser's numbers.
+        run: gives the optimisers' numbers.
     """
 
     def __init__(self, model: PatchModel, run: Run) -> None:
         self.model = model
         self.average = deepcopy(model).requires_grad_(False)
-        rest = [weight for name, weight in model.named_parameters() if name not in run.paces]
-        apart = [model.get_parameter(name) for name in run.paces]
-        groups = [{"params": rest}, *({"params": [weight]} for weight in apart)]
-        self.paces = [1.0, *run.paces.values()]
-        self.optimizer = torch.optim.Adam(groups, lr=run.learning_rate, eps=run.eps)
+        turned = model.matrices if run.optimizer == "muon" else ()
+        matrices: list[dict[str, Any]] = []
+        rest: list[dict[str, Any]] = []
+        for name, weight in model.named_parameters():
+            group = {"params": [weight], "pace": run.paces.get(name, 1.0)}
+            (matrices if name in turned else rest).append(group)
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(rest, lr=run.learning_rate, eps=run.eps)
+        ]
+        if matrices:
+            muon = torch.optim.Muon(
+                matrices,
+                lr=run.learning_rate,
+                weight_decay=0.0,
+                # An entry's step has the size that Adam would give it.
+                adjust_lr_fn="match_rms_adamw",
+            )
+            self.optimizers.append(muon)
         self.ema = run.ema
+
+    def set_rate(self, rate: float) -> None:
+        """Learning rate of the next step; each weight takes it at its own pace."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["pace"]
 
     def update_average(self, step: int) -> None:
         """Draw the average towards the weights; quickly at first, when it has seen few."""
@@ -90,7 +109,7 @@ class Learner:
         parts = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
         return tree_map_only(torch.Tensor, lambda tensor: tensor.detach().cpu().clone(), parts)
 
@@ -102,8 +121,9 @@ class Learner:
         """
         self.model.load_state_dict(captured["model"])
         self.average.load_state_dict(captured["average"])
-        # The optimiser keeps the very dictionary it is given, and changes it from then on.
-        self.optimizer.load_state_dict(deepcopy(captured["optimizer"]))
+        for optimizer, state in zip(self.optimizers, captured["optimizers"], strict=True):
+            # An optimiser keeps the very dictionary it is given, and changes it from then on.
+            optimizer.load_state_dict(deepcopy(state))
 
 
 def write_state(state: State, folder: Path) -> None:

@@ -89,8 +89,10 @@ def test_looks_can_be_watched_in_tensorboard(tiny, tmp_path):
                 assert seen[name, row["step"]] == pytest.approx(row[name], rel=1e-6)
 
 
-def test_sittings_add_up(tiny, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_sittings_add_up(tiny, tmp_path, optimizer):
     """Cut at a look, off a look, and before the first: always the weights of one sitting."""
+    tiny = replace(tiny, optimizer=optimizer)
     whole = train(tiny, tmp_path / "whole", device="cpu")
 
     class Enough(Exception):
@@ -231,6 +233,27 @@ def test_a_weight_learns_at_its_own_pace(tiny, tmp_path):
         assert step.abs().max() > 0
         factor = 10 if name == "raw_thresholds" else 1
         torch.testing.assert_close(faster, factor * step, rtol=1e-3, atol=1e-7)
+
+
+def test_an_orthogonal_step_moves_all_directions_alike(tiny, tmp_path):
+    def moved(name, steps, **how):
+        state = train(replace(tiny, name=name, steps=steps, **how), tmp_path, device="cpu")
+        return state.weights["model"]
+
+    still = {"C": 1e-9, "D": 1e-9, "W": 1e-9, "raw_thresholds": 1e-9}
+    start = moved("start", 1, paces=still)
+    adam, muon = moved("adam", 1), moved("muon", 1, optimizer="muon")
+    for name in ("C", "D", "W"):
+        one, other = (torch.linalg.svdvals(new[name] - start[name]) for new in (adam, muon))
+        # Sixteen, for Newton's iteration leaves the directions with next to no gradient behind.
+        assert other[15] > 0.5 * other[0]
+        assert one[15] < 0.3 * one[0]
+    step = {
+        name: (new["raw_thresholds"] - start["raw_thresholds"])
+        for name, new in (("adam", adam), ("muon", muon))
+    }
+    torch.testing.assert_close(step["adam"], step["muon"])
+    assert 0.1 < (muon["C"] - start["C"]).norm() / (adam["C"] - start["C"]).norm() < 1
 
 
 def test_csr_shares_the_thresholds_of_sc_between_its_two_pulls():
@@ -425,6 +448,7 @@ def test_runs_in_the_queue_are_valid(path):
         ("learning_rate = nan", "learning_rate"),
         ("paces = {kapa = 2}", "unknown weight 'kapa'"),
         ("paces = {W = 0}", "pace of W must be positive"),
+        ("optimizer = 'sgd'", "'adam' or 'muon'"),
         ("crop = ", "Invalid value"),
     ],
 )
