@@ -80,13 +80,13 @@ def stored(folder: Traversable) -> Iterator[StoredScore]:
         yield StoredScore(
             content["method"],
             content["dataset"],
-            content.get("task", "denoise"),
-            content.get("setting") or f"sigma={content['sigma']:g}",
+            content["task"],
+            content["setting"],
             len(rows),
             fmean(row["psnr"] for row in rows),
             fmean(row["ssim"] for row in rows),
             fmean(row["seconds"] for row in rows),
             content["device"],
             content["weights_sha256"],
-            content.get("overlap"),
+            content["overlap"],
         )
