@@ -57,7 +57,8 @@ class Run:
         dictionary_lam: λ of the dictionary learned from clean patches to start from, images lying
             in [0, 1]. At 0.2 its spectral norm is 5.7; that of the authors' dictionary is 5.8.
         dictionary_patches: how many patches it is learned from.
-        start: name of a run whose weights to start from instead; empty for none.
+        start: name of a run whose weights to start from instead, "../NAME" for one in the folder
+            above; empty for none.
 
     Raises:
         ConfigError: if a value is impossible.
