@@ -129,14 +129,14 @@ class Run:
             value = getattr(self, key)
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError(f"{key} must be positive, not {value}")
-        if self.schedule not in ("step", "cosine"):
-            raise ConfigError(f"schedule is 'step' or 'cosine', not {self.schedule!r}")
-        if self.optimizer not in ("adam", "muon"):
-            raise ConfigError(f"optimizer is 'adam' or 'muon', not {self.optimizer!r}")
+        choices = {item.name: get_args(item.type) for item in fields(self)}
+        for key in ("schedule", "optimizer", "precision"):
+            value = getattr(self, key)
+            if value not in choices[key]:
+                known = " or ".join(map(repr, choices[key]))
+                raise ConfigError(f"{key} is {known}, not {value!r}")
         if self.optimizer == "muon" and not model.matrices:
             raise ConfigError(f"model {self.model!r} has no matrices for the optimizer 'muon'")
-        if self.precision not in ("fp32", "bf16"):
-            raise ConfigError(f"precision is 'fp32' or 'bf16', not {self.precision!r}")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie between 0 and 1, not {self.ema}")
 
