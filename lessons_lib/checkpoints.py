@@ -6,6 +6,7 @@ code: a file from elsewhere can at worst be refused.
 
 import functools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -40,7 +41,7 @@ class Card:
         steps: training steps done.
         finished: whether these are all that the config asks for.
         hours: of training, by device.
-        held_out_psnr: dB on held-out training crops at the end.
+        curve: pairs of steps and dB on held-out training crops, one for each look.
         revision: of the code that trained them.
         data: training images.
         licence: of the weights and the code.
@@ -59,7 +60,7 @@ class Card:
     steps: int
     finished: bool
     hours: dict[str, float]
-    held_out_psnr: float
+    curve: list[list[float]]
     revision: str
     data: str
     licence: str
@@ -72,6 +73,22 @@ class Card:
     def sigma(self) -> float | None:
         """Noise on the [0, 1] scale, if they are for one level of it."""
         return self.sigma_255 / 255 if self.sigma_255 else None
+
+    @property
+    def held_out_psnr(self) -> float:
+        """dB on held-out training crops at the end."""
+        return self.curve[-1][1]
+
+    @property
+    def late_gain(self) -> float:
+        """dB gained on held-out crops since three quarters of the steps: is it still rising?"""
+        before = [psnr for step, psnr in self.curve if step <= 0.75 * self.steps]
+        return self.held_out_psnr - before[-1] if before else math.nan
+
+    @property
+    def pixels_seen(self) -> int:
+        """Pixels of all crops that the training has looked at, not counting what it began from."""
+        return self.steps * self.run["batch"] * self.run["crop"] ** 2
 
     @property
     def setting(self) -> str:

@@ -1,8 +1,10 @@
 """Shipped weights, and checkpoints of others: read without running anything in them."""
 
 import json
+import math
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,11 @@ PAPER_PARAMETERS = {
 }
 FACTS = {
     "sigma_255": 25.0,
-    "run": {"steps": 2},
-    "steps": 2,
+    "run": {"steps": 10, "batch": 4, "crop": 30},
+    "steps": 10,
     "finished": True,
     "hours": {"a processor": 0.1},
-    "held_out_psnr": 29.0,
+    "curve": [[0, 20.0], [6, 28.5], [10, 29.0]],
     "revision": "1",
     "data": "BSD400",
     "licence": "BSD-3-Clause",
@@ -97,6 +99,17 @@ def test_what_is_saved_is_loaded(folder, kind, options):
     image = torch.rand(1, options.get("channels", 1), 9, 11)
     # Saved tensors lie in memory in rows, whatever they did before; sums may round differently.
     assert torch.allclose(loaded(image), model(image), atol=1e-6)
+
+
+def test_a_card_says_how_far_its_training_came(folder):
+    model = build("sc", {"patch": 3, "atoms": 8, "steps": 2})
+    card = save_model(model, folder, name="mine", **FACTS)
+    cards.cache_clear()
+    assert cards()["mine"].late_gain == card.late_gain == 0.5
+    assert card.held_out_psnr == 29.0
+    assert card.pixels_seen == 10 * 4 * 30 * 30
+    # The only look came after three quarters of the steps: nothing to compare it with.
+    assert math.isnan(replace(card, curve=[[10, 29.0]]).late_gain)
 
 
 def test_unknown_and_damaged_weights_are_refused(folder):

@@ -14,7 +14,7 @@ from lessons_lib import checkpoints
 from lessons_lib.checkpoints import cards
 from lessons_lib.cli import main
 from lessons_lib.evaluation import Inference, denoising, evaluate
-from lessons_lib.evaluation.explain_gap import conventions, explain_gap
+from lessons_lib.evaluation.explain_gap import conventions, explain_gap, explain_training
 from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import published, rows
 from lessons_lib.evaluation.report import ReportError, fill, tables
@@ -97,6 +97,20 @@ def test_scores_of_other_overlaps_are_kept_beside_each_other(tmp_path):
         "| SC (lesson 05), tiles overlapping by 8",
         "| SC (lesson 05), tiles overlapping by 24",
     ]
+
+
+def test_weights_are_shown_beside_the_paper_with_what_they_cost(kept):
+    made = tables(SCORES)["trained weights"].splitlines()
+    assert "trained weights" not in tables(kept)  # nobody scored any there
+    (row,) = (line for line in made if line.startswith("| groupsc-gray-25 | Set12, σ = 25 |"))
+    _, _, psnr, difference, parameters, hours, *_ = row.split(" | ")
+    assert psnr.endswith(" (30.44)")
+    assert parameters == "68,434"
+    assert float(difference) == pytest.approx(float(psnr[:5]) - 30.44, abs=0.011)
+    assert float(hours) == round(sum(cards()["groupsc-gray-25"].hours.values()), 2)
+    methods = [line.split(" | ")[0][2:] for line in made[2:]]
+    assert set(methods) <= set(cards())
+    assert "lista-gray-25" not in methods  # nothing published to be compared with
 
 
 def test_scores_of_other_weights_are_refused(kept):
@@ -226,6 +240,18 @@ def test_the_explain_gap_command(capsys):
     out = capsys.readouterr().out
     assert out.count(" dB ") == 6
     assert "published" not in out
+    assert "training" not in out
+
+
+def test_a_gap_of_trained_weights_is_also_that_of_their_training(capsys):
+    arguments = ["--model", "sc-gray-25", "--sigma", 25, "--limit", 1, "--seeds", 0]
+    assert run("explain-gap", *arguments) == 0
+    assert explain_training(cards()["sc-gray-25"]) in capsys.readouterr().out
+    whole = {"steps": 120_000, "batch": 32, "crop": 56}
+    card = replace(cards()["sc-gray-25"], steps=120_000, run=whole, curve=[[0, 28], [120_000, 31]])
+    text = explain_training(card)
+    assert "from a dictionary: 120000 of 120000 steps, 100 %" in text
+    assert "31.00 dB, of which +3.000 dB in the last quarter" in text
 
 
 # Trained weights at the command line ---------------------------------------------------------

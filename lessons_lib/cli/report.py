@@ -63,13 +63,16 @@ def explain_gap(
 ) -> None:
     """Say how much of a difference each convention of scoring makes.
 
-    The same estimates are scored by our protocol and by each other one in use.
+    The same estimates are scored by our protocol and by each other one in use. For trained weights
+    also what their training was, beside the paper's: the other reason why numbers differ.
     """
     goal = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
     check_device(device)
     name = choose(goal, method, model, quality)
+    from lessons_lib.checkpoints import cards
     from lessons_lib.evaluation import Inference
     from lessons_lib.evaluation.explain_gap import explain_gap as explain
+    from lessons_lib.evaluation.explain_gap import explain_training
     from lessons_lib.evaluation.paper import published
     from lessons_lib.evaluation.processes import together
 
@@ -88,3 +91,5 @@ def explain_gap(
         ssim = "      " if paper.ssim is None else f"{paper.ssim:.4f}"
         gap = f"{paper.psnr - ours.psnr:+.3f} dB"
         typer.echo(f"{'published':{width}}  {paper.psnr:7.3f}  {ssim}  {gap} ({paper.source})")
+    if name in cards():
+        typer.echo("\n" + explain_training(cards()[name]))

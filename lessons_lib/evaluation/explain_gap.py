@@ -1,13 +1,21 @@
-"""Why two numbers for the same method differ: one estimate, scored by every convention in use."""
+"""Why two numbers for the same method differ: how they were scored, and how long it was trained.
+
+One estimate is scored by every convention in use. What no convention explains is the training.
+"""
 
 from dataclasses import dataclass, replace
 from statistics import fmean
 
 from lessons_lib import data
+from lessons_lib.checkpoints import Card
 from lessons_lib.classical import Progress
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.methods import INFERENCE, Inference, restore
 from lessons_lib.evaluation.protocols import Protocol
+
+# The paper's schedule for every task: 120,000 steps of 32 crops of 56 x 56 pixels. GroupSC §B and
+# its released code.
+PAPER_PIXELS = 120_000 * 32 * 56**2
 
 
 @dataclass(frozen=True)
@@ -82,3 +90,17 @@ def explain_gap(
         Convention(label, fmean(psnr for psnr, _ in pairs), fmean(ssim for _, ssim in pairs))
         for label, pairs in scores.items()
     ]
+
+
+def explain_training(card: Card) -> str:
+    """How much of the paper's training some weights have had, and whether it was still helping."""
+    share = 100 * card.pixels_seen / PAPER_PIXELS
+    start = card.run.get("start")
+    begun = f"from {start}" if start else "from a dictionary"
+    lines = [
+        f"training {begun}: {card.steps} of {card.run['steps']} steps, {share:.3g} % of the pixels "
+        "that the paper's schedule looks at",
+        f"held-out crops: {card.held_out_psnr:.2f} dB, of which {card.late_gain:+.3f} dB in the "
+        "last quarter of the steps",
+    ]
+    return "\n".join(lines)

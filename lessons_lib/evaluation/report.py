@@ -58,6 +58,9 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         made[f"PSNR on {name}"] = _by_setting(some, _psnr)
         made[f"SSIM on {name}"] = _by_setting(some, lambda score: f"{score.ssim:.4f}")
         made[f"seconds on {name}"] = _seconds(some)
+    weights = [score for score in kept if score.method in cards() and _at_home(score)]
+    if weights:
+        made["trained weights"] = _weights(weights)
     if runs is not None:
         made["training"] = _training(runs)
         for folder in sorted({log.parents[1] for log in runs.glob("*/*/log.csv")}):
@@ -100,7 +103,10 @@ def _by_setting(scores: list[StoredScore], cell: Cell) -> str:
         if overlap >= 0:
             label += f", tiles overlapping by {overlap}"
         rows.append([label, *(lines[kind, overlap].get(setting, "–") for setting in settings)])
-    table = markdown(rows)
+    return _explain_star(markdown(rows))
+
+
+def _explain_star(table: str) -> str:
     if "*" in table:
         table += "\n\n\\* training unfinished; `lessons models` says how far it is."
     return table
@@ -148,6 +154,33 @@ def _seconds(scores: list[StoredScore]) -> str:
 
     machines = (f"[{number}] {device}" for number, device in enumerate(devices, 1))
     return f"{_by_setting(scores, cell)}\n\n{', '.join(machines)}"
+
+
+def _weights(scores: list[StoredScore]) -> str:
+    """Trained weights against what was published, and what their training cost."""
+    order = list(LABELS)
+    lines = []
+    for score in scores:
+        if score.paper is None:
+            continue
+        card = cards()[score.method]
+        cells = [
+            score.method,
+            f"{score.dataset}, {_head(score.setting)}",
+            _psnr(score),
+            f"{score.psnr - score.paper.psnr:+.2f}",
+            f"{card.parameters:,}",
+            f"{sum(card.hours.values()):.2f}",
+            f"{card.late_gain:+.3f}",
+            ", ".join(card.hours),
+        ]
+        if score.overlap is not None:
+            cells[1] += f", tiles overlapping by {score.overlap}"
+        kind = (card.task, card.options["channels"], order.index(card.model))
+        lines.append(((*kind, score.dataset, _number(score.setting), score.overlap or 0), cells))
+    head = ["weights", "data", "PSNR (paper)", "difference", "parameters", "hours", "late gain"]
+    rows = [cells for _, cells in sorted(lines)]
+    return _explain_star(markdown([[*head, "trained on"], *rows]))
 
 
 def _training(runs: Path) -> str:

@@ -38,7 +38,7 @@ def export(run: Run, root: Path, folder: Path) -> Card:
         steps=state.step,
         finished=state.finished,
         hours={device: round(seconds / 3600, 3) for device, seconds in state.spent.items()},
-        held_out_psnr=round(state.log[-1]["held_out_psnr"], 3),
+        curve=[[int(row["step"]), round(row["held_out_psnr"], 3)] for row in state.log],
         revision=_revision(),
         data=run.dataset,
         licence=LICENCE,

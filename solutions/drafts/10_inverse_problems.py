@@ -222,7 +222,7 @@ figures.show_images(colours, clean=clean, residual=True, width=11)
 #
 # Return σ. `torch.linalg.eigvalsh` gives the eigenvalues in increasing order.
 #
-# *Expect* PLACEHOLDER.
+# *Expect* `16`, `16` and `18`. The noise is 15.
 #
 # <details><summary>Hint</summary>
 #
@@ -243,13 +243,13 @@ def noise_level(patches: Tensor) -> Tensor:
 noise_level = check("inverse.noise_level", noise_level)
 for name in ("camera", "coins", "grass"):
     noisy = GaussianNoise(15 / 255)(data.sample(name), name)
-    print(f"{name:8s} {255 * noise_level(extract_patches(noisy, 7)[0].double()):.1f}")
+    print(f"{name:8s} {255 * noise_level(extract_patches(noisy, 7)[0].double()):.0f}")
 
 # %% [markdown]
-# The noise was 15. On a lawn there is no direction without grass: texture was taken for noise. So
-# first throw away all patches whose gradients are stronger than noise alone could make them, which
-# depends on σ, which we are looking for. The paper of Liu and others goes round three times. That
-# is `estimate_sigma`.
+# On a lawn there is no direction without grass: texture was taken for noise. So first throw away
+# all patches whose gradients are stronger than noise alone could make them, which depends on σ,
+# which we are looking for. The paper of Liu and others goes round three times. That is
+# `estimate_sigma`.
 
 # %%
 sigmas = (2, 5, 10, 15, 20, 25, 35, 50)
@@ -263,12 +263,16 @@ for name, style in (("camera", "o-"), ("coins", "s--"), ("grass", "^-.")):
     figure.axes[1].plot(sigmas, weak, style, label=name)
 for axes, title in zip(figure.axes, ("all patches", "weak texture only"), strict=True):
     axes.axhline(0, color="0.7", zorder=0)
-    axes.set(title=title, xlabel="σ", ylabel="error", ylim=(-3, 8))
+    axes.set(title=title, xlabel="σ", ylabel="error", ylim=(-1, 9))
     axes.legend(frameon=False)
 figure
 
 # %% [markdown]
-# **What to notice.** PLACEHOLDER.
+# **What to notice.** Texture is taken for noise, and the weaker the noise, the more of it: on the
+# lawn noise of 2 looks like 10. Among weakly textured patches, noise from 2 to 50 is found to
+# within 0.6 on two of the photographs. The lawn has hardly any such patches, and an error of 1.7
+# remains. Very strong noise is underrated a little: of 49 eigenvalues which should all be equal, we
+# took the smallest.
 #
 # **One network for all levels.** §3.4 shares $\mathbf C$, $\mathbf D$, $\mathbf W$ among all
 # noise levels, and learns one vector of thresholds for each. The estimate picks the nearest.
