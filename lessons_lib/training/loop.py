@@ -21,6 +21,9 @@ from lessons_lib.training.crops import Crops, Examples
 from lessons_lib.training.start import first_model
 from lessons_lib.training.state import Learner, State, read_state, write_state
 
+# dB; what rounding to 8 bits costs by itself is 59.
+PSNR_CEILING = 60.0
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -224,7 +227,11 @@ def _look(
 
 
 def crop_psnr(fabric: Fabric, model: PatchModel, examples: Examples, batch: int) -> float:
-    """Mean PSNR in dB over crops, of the pixels that get as many estimates as in a large image."""
+    """Mean PSNR in dB over crops, of the pixels that get as many estimates as in a large image.
+
+    No crop counts for more than `PSNR_CEILING`: a flat one, black in a mosaic, may come back exact,
+    and its infinity would hide all others.
+    """
     edge = model.config.patch - 1
     height, width = examples.clean.shape[-2:]
     inside = (..., slice(edge, height - edge), slice(edge, width - edge))
@@ -233,5 +240,6 @@ def crop_psnr(fabric: Fabric, model: PatchModel, examples: Examples, batch: int)
         for first in range(0, len(examples.clean), batch):
             some = examples.part(slice(first, first + batch), fabric.device)
             estimate = model(some.degraded, **some.told).clamp(0, 1)
-            scores.append(metrics.psnr(estimate[inside], some.clean[inside]).cpu())
+            psnr = metrics.psnr(estimate[inside], some.clean[inside])
+            scores.append(psnr.clamp(max=PSNR_CEILING).cpu())
     return torch.cat(scores).mean().item()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from PIL import Image
 from tensorboardX.proto import event_pb2
 
@@ -19,8 +20,8 @@ from lessons_lib.evaluation import leaks
 from lessons_lib.metrics import psnr
 from lessons_lib.models import build
 from lessons_lib.training import ConfigError, Run, read_run, train, train_queue, trained_model
-from lessons_lib.training.crops import Crops
-from lessons_lib.training.loop import restoration_loss
+from lessons_lib.training.crops import Crops, Examples
+from lessons_lib.training.loop import crop_psnr, restoration_loss
 from lessons_lib.training.state import read_state
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,18 @@ def test_training_denoises_better(tiny, tmp_path):
     assert len(rows) == 1 + len(state.log) == 1 + 10
     # What is kept of a finished run is its weights, and nothing to go on with.
     assert (set(state.weights), state.snapshot) == ({"model", "average"}, {})
+
+
+def test_a_crop_that_comes_back_exact_does_not_hide_the_others():
+    """Black, in a mosaic: without a ceiling every later mean would look like a divergence."""
+    clean = torch.cat([torch.zeros(1, 1, 16, 16), torch.full((1, 1, 16, 16), 0.5)])
+    degraded = clean.clone()
+    degraded[1, :, ::2] += 0.01
+    model = build("sc", {"patch": 5, "atoms": 24, "steps": 4})
+    alone = psnr(model(degraded[1:])[..., 4:-4, 4:-4], clean[1:, :, 4:-4, 4:-4]).item()
+    fabric = Fabric(accelerator="cpu", devices=1)
+    found = crop_psnr(fabric, model, Examples(clean, degraded, {}), batch=1)
+    assert found == pytest.approx((60 + alone) / 2, abs=1e-3)
 
 
 def test_looks_can_be_watched_in_tensorboard(tiny, tmp_path):
