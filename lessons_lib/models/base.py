@@ -275,13 +275,12 @@ class NonLocalConfig(PatchConfig):
             patch's own estimate, which scores 0.05 dB lower after a short training.
         compare: "centred" compares patches without their means (released code), "raw" with them
             (eq. 12; 0.015 dB lower).
-        kappa: first value of the weights κ of the patch entries, 1 in the released code. At σ = 25
-            training makes them larger, slowly: a short training does better to start at 3.
+        kappa: first value of the weights κ of the patch entries, 1 in the released code.
         learn_kappa: whether κ is learned, or stays as it is.
         averaging: one ν for all updates of Σ ("shared", released code) or one each
             ("per-refresh", the paper's ν_k; no difference).
         variance_reduction: whether, every third step, the patches are drawn a little, by a learned
-            amount, to what their neighbours say (released code only).
+            amount, to what their neighbours say (released code only; no difference).
 
     Raises:
         ValueError: for an unknown name, an even window, or a negative period or κ.
