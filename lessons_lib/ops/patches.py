@@ -35,10 +35,11 @@ def patch_positions(length: int, size: int, stride: int = 1) -> Tensor:
         raise ValueError(f"a patch of {size} pixels does not fit into {length} pixels")
     if not 1 <= stride <= size:
         raise ValueError(f"stride {stride} must lie between 1 and the patch size {size}")
-    positions = torch.arange(0, length - size + 1, stride)
+    # Plain numbers until the end: torch.compile would cut a model in two at a question to a tensor.
+    positions = list(range(0, length - size + 1, stride))
     if positions[-1] != length - size:
-        positions = torch.cat([positions, torch.tensor([length - size])])
-    return positions
+        positions.append(length - size)
+    return torch.tensor(positions)
 
 
 def extract_patches(image: Tensor, size: int, stride: int = 1) -> Tensor:
@@ -124,7 +125,7 @@ def patch_counts(
 
 def _axis_counts(length: int, size: int, stride: int) -> Tensor:
     covered = patch_positions(length, size, stride)[:, None] + torch.arange(size)
-    return torch.bincount(covered.flatten(), minlength=length).float()
+    return torch.zeros(length).index_add(0, covered.flatten(), torch.ones(covered.numel()))
 
 
 def overlap_average(
