@@ -371,7 +371,13 @@ assert decibels(after, truth) > decibels(before, truth) + 0.5
 figures.show_images(repaired, clean=picture, residual=True, width=11)
 
 # %% [markdown]
-# **What to notice.** PLACEHOLDER.
+# **What to notice.** The blocks of the luma are gone, and so is the ringing around the lid. The
+# squares of 16 × 16 that are left are chroma, stored at half the resolution, which nobody touched.
+# And the fur that was rounded away does not come back: the codes of what is left do not know it.
+#
+# Both networks look alike here, for fur hardly repeats itself. On Classic5, five photographs that
+# papers on JPEG files share, GroupSC is ahead by 0.10 dB (29.29 against 29.19; the files have
+# 27.82): by 0.30 dB on *barbara* with her striped cloth, by 0.06 or less on each of the others.
 #
 # ## Results
 #
