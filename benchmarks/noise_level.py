@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--datasets", nargs="+", default=["BSD68", "CBSD68"])
+    parser.add_argument("--datasets", nargs="+", default=["BSD68", "CBSD68", "Kodak24"])
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
     results: Results = json.loads(RESULTS.read_text(encoding="utf-8"))
