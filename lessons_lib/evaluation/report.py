@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from lessons_lib.checkpoints import cards
+from lessons_lib.evaluation.paper import Published
 from lessons_lib.evaluation.scores import StoredScore, stored
 
 # Rows, in the order in which the course meets them.
@@ -59,8 +60,9 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         made[f"SSIM on {name}"] = _by_setting(some, lambda score: f"{score.ssim:.4f}")
         made[f"seconds on {name}"] = _seconds(some)
     weights = [score for score in kept if score.method in cards() and _at_home(score)]
-    if weights:
-        made["trained weights"] = _weights(weights)
+    compared = [(score, paper) for score in weights if (paper := score.paper)]
+    if compared:
+        made["trained weights"] = _weights(compared)
     if runs is not None:
         made["training"] = _training(runs)
         for folder in sorted({log.parents[1] for log in runs.glob("*/*/log.csv")}):
@@ -91,18 +93,14 @@ def _by_setting(scores: list[StoredScore], cell: Cell) -> str:
     settings = sorted({score.setting for score in scores}, key=_number)
     lines: dict[tuple[str, int], dict[str, str]] = {}
     for score in filter(_at_home, scores):
-        # -1 stands for the overlap that `restore` chooses, which comes first.
-        line = (_kind(score), -1 if score.overlap is None else score.overlap)
-        lines.setdefault(line, {})[score.setting] = cell(score)
-    order = [*LABELS, *sorted({kind for kind, _ in lines} - set(LABELS))]
+        lines.setdefault((_kind(score), _overlap(score)), {})[score.setting] = cell(score)
     rows = [["method", *map(_head, settings)]]
-    for kind, overlap in sorted(lines, key=lambda line: (order.index(line[0]), line[1])):
+    for kind, overlap in sorted(lines, key=lambda line: (_place(line[0]), line[1])):
         label = LABELS.get(kind, kind)
         if kind == "noisy" and scores[0].task == "jpeg":
             label = "the file itself"
-        if overlap >= 0:
-            label += f", tiles overlapping by {overlap}"
-        rows.append([label, *(lines[kind, overlap].get(setting, "–") for setting in settings)])
+        cells = (lines[kind, overlap].get(setting, "–") for setting in settings)
+        rows.append([_with_overlap(label, overlap), *cells])
     return _explain_star(markdown(rows))
 
 
@@ -121,6 +119,21 @@ def _number(setting: str) -> float:
 def _head(setting: str) -> str:
     """Of a column: "σ = 25" for "sigma=25"."""
     return setting.replace("sigma", "σ").replace("=", " = ")
+
+
+def _overlap(score: StoredScore) -> int:
+    """Of the tiles; -1 stands for the one that `restore` chooses, which comes first."""
+    return -1 if score.overlap is None else score.overlap
+
+
+def _with_overlap(label: str, overlap: int) -> str:
+    return label if overlap < 0 else f"{label}, tiles overlapping by {overlap}"
+
+
+def _place(kind: str) -> tuple[int, str]:
+    """Of a method among all: those that the course does not meet come last, by name."""
+    known = list(LABELS)
+    return (known.index(kind) if kind in known else len(known), kind)
 
 
 def _kind(score: StoredScore) -> str:
@@ -156,29 +169,24 @@ def _seconds(scores: list[StoredScore]) -> str:
     return f"{_by_setting(scores, cell)}\n\n{', '.join(machines)}"
 
 
-def _weights(scores: list[StoredScore]) -> str:
+def _weights(compared: list[tuple[StoredScore, Published]]) -> str:
     """Trained weights against what was published, and what their training cost."""
-    order = list(LABELS)
+    head = ["weights", "data", "PSNR (paper)", "difference", "parameters", "hours", "late gain"]
     lines = []
-    for score in scores:
-        if score.paper is None:
-            continue
-        card = cards()[score.method]
+    for score, paper in compared:
+        card, overlap = cards()[score.method], _overlap(score)
+        kind = (card.task, card.options["channels"], _place(card.model))
         cells = [
             score.method,
-            f"{score.dataset}, {_head(score.setting)}",
+            _with_overlap(f"{score.dataset}, {_head(score.setting)}", overlap),
             _psnr(score),
-            f"{score.psnr - score.paper.psnr:+.2f}",
+            f"{score.psnr - paper.psnr:+.2f}",
             f"{card.parameters:,}",
             f"{sum(card.hours.values()):.2f}",
             f"{card.late_gain:+.3f}",
             ", ".join(card.hours),
         ]
-        if score.overlap is not None:
-            cells[1] += f", tiles overlapping by {score.overlap}"
-        kind = (card.task, card.options["channels"], order.index(card.model))
-        lines.append(((*kind, score.dataset, _number(score.setting), score.overlap or 0), cells))
-    head = ["weights", "data", "PSNR (paper)", "difference", "parameters", "hours", "late gain"]
+        lines.append(((*kind, score.dataset, _number(score.setting), overlap), cells))
     rows = [cells for _, cells in sorted(lines)]
     return _explain_star(markdown([[*head, "trained on"], *rows]))
 

@@ -125,7 +125,7 @@ def patch_counts(
 
 def _axis_counts(length: int, size: int, stride: int) -> Tensor:
     covered = patch_positions(length, size, stride)[:, None] + torch.arange(size)
-    return torch.zeros(length).index_add(0, covered.flatten(), torch.ones(covered.numel()))
+    return torch.bincount(covered.flatten(), minlength=length).float()
 
 
 def overlap_average(
