@@ -120,7 +120,9 @@ class PatchConfig(PatchSizes):
         levels_255: noise levels, white being 255 and the largest last, that share ``C``, ``D`` and
             ``W``: each has one Λ for all steps, and the image's level chooses. None: a model of one
             level, with a Λ of its own for each step.
-        interpolate: whether Λ is interpolated between two levels, or the nearest level's taken.
+        interpolate: whether Λ is interpolated between two levels, or the nearest level's taken
+            (paper). Weights trained with the nearest level's gain 0.1 to 1.2 dB between levels, the
+            more the weaker the noise (docs/results.md).
         masked_mean: mean of a patch of which only some entries were measured: that of the
             "measured" entries, see `measured_mean`, or the plain mean of the "zero-filled" patch
             (released code), about a third of the true one in a mosaic.
@@ -130,7 +132,7 @@ class PatchConfig(PatchSizes):
     """
 
     levels_255: tuple[float, ...] = ()
-    interpolate: bool = False
+    interpolate: bool = True
     masked_mean: Literal["measured", "zero-filled"] = "measured"
 
     def __post_init__(self) -> None:
