@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How well the noise level of a photograph is estimated.
 
-    python benchmarks/noise_level.py [--datasets BSD68 CBSD68 Kodak24] [--write]
+    python benchmarks/noise_level.py [--datasets BSD68 Kodak24] [--write]
 
 White Gaussian noise of known strength is added to each image of a data set, and `estimate_sigma` is
 asked how strong it is; for comparison scikit-image's estimate, the median of a wavelet's finest
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--datasets", nargs="+", default=["BSD68", "CBSD68", "Kodak24"])
+    parser.add_argument("--datasets", nargs="+", default=["BSD68", "Kodak24"])
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
     results: Results = json.loads(RESULTS.read_text(encoding="utf-8"))

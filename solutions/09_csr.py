@@ -611,5 +611,5 @@ figures.show_images(panels, clean=clean, columns=6, width=12)
 # - Y. Li, S. Osher, *A new median formula with applications to PDE based denoising*,
 #   Communications in Mathematical Sciences, 2009: the median form, for any number of kinks.
 #
-# **Next:** lesson 10 keeps these networks and changes the question: missing colours, unknown noise,
-# JPEG.
+# **Next:** [10 · Other inverse problems](10_inverse_problems.ipynb) keeps these networks and
+# changes the question: missing colours, unknown noise, JPEG.

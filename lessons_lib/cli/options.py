@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 METHODS_HELP = (
     "One of noisy, dct, dictionary, nlm, bm3d; to demosaic, bilinear or menon. "
-    "Where neither a method nor a model is named: dictionary, bilinear, or the weights for a file."
+    "Where neither a method nor a model is named: dictionary; for mosaics and files, a network."
 )
-DEFAULT_METHODS = {"denoise": "dictionary", "blind": "dictionary", "demosaic": "bilinear"}
+DEFAULT_METHODS = {"denoise": "dictionary", "blind": "dictionary"}
 
 TaskName = Annotated[
     str,
@@ -140,7 +140,8 @@ def check_overlap(overlap: int | None, name: str) -> None:
 def choose(task: "Task", method: str | None, model: str | None, quality: int | None = None) -> str:
     """Name of the classical method or the trained weights that were asked for.
 
-    Where none was, the task's usual method; for files of a quality, the weights that are nearest.
+    Where none was, the task's usual method, or the largest trained weights; for files of a quality,
+    those that are nearest.
     """
     from lessons_lib.checkpoints import cards, load_card
 
@@ -152,7 +153,7 @@ def choose(task: "Task", method: str | None, model: str | None, quality: int | N
         return method or DEFAULT_METHODS[task]
     known = [card for card in cards().values() if card.task == task]
     # Weights for files much worse than this one would take its detail for artefacts.
-    fit = [card for card in known if quality is not None and abs(card.quality - quality) <= 10]
+    fit = [card for card in known if quality is None or abs(card.quality - quality) <= 10]
     if not known:
         raise typer.BadParameter(
             f"no weights for the task {task} come with the library: see 'lessons train'",
