@@ -109,4 +109,4 @@ def _relaxed_group_threshold_(
     """`relaxed_group_threshold` in place; ``room`` is as large as the codes."""
     energy = near.product(z.square(), room)
     shrinkage = energy.clamp_min_(EPS**2).rsqrt_().mul_(near.sums.sqrt().to(z.dtype))
-    z *= shrinkage.mul_(-threshold).add_(1).clamp_min_(0)
+    z.addcmul_(z, shrinkage.mul_(threshold).clamp_max_(1), value=-1)

@@ -1,6 +1,7 @@
 """Restoring a photograph of any size with a model that was trained on small crops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Literal, cast, get_args
 
 import torch
@@ -8,16 +9,21 @@ from torch import Tensor
 
 from lessons_lib.models import fast
 from lessons_lib.models.base import NonLocalConfig, PatchModel, UnrolledModel
+from lessons_lib.models.workers import in_parallel
 from lessons_lib.ops.noise_level import estimate_sigma
 from lessons_lib.ops.tiling import Blend, lay_tiles
 
 Precision = Literal["auto", "reference", "fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+# What a model gets: noisy images, and what it is told besides.
+Tiles = tuple[Tensor, dict[str, Tensor]]
+
 # The paper's block: 48 patches of 9 pixels along each side, as in training. A model that codes each
 # patch by itself could take any tile; small ones stay in a processor's cache and are much faster.
 TILE = 56
-# What is worked on at once: little for a processor, for the same reason; enough to fill a GPU.
+# What is worked on at once: little for a core of a processor, for the same reason; enough to fill a
+# GPU.
 MEMORY = {"cpu": 5e7, "cuda": 4e9}
 
 
@@ -51,7 +57,9 @@ def restore(
         overlap: pixels that neighbouring tiles share at least. ``patch − 1``, where not given,
             codes nearly every patch once; the paper's finest, 44 pixels of 56, gains 0.04 dB and
             takes 13 times as long.
-        memory: bytes to be used besides the image itself, see `MEMORY`; one tile is the least.
+        memory: bytes to be used besides the image itself, by default `MEMORY` for each core or for
+            the GPU; one tile is the least. Each core of a processor has tiles of its own as far as
+            memory goes.
         precision: "reference" is the model's own forward pass. "fp32" and "bf16" are the fast form
             of `lessons_lib.models.fast` in the precision of their name, where the model has one;
             "auto" takes the faster of the two, see `resolve_precision`.
@@ -75,38 +83,50 @@ def restore(
         precision == "reference" or not isinstance(model.config, NonLocalConfig)
     ):
         raise ValueError("neighbours are chosen in the fast form of a non-local model only")
-    if memory is None:
-        memory = MEMORY.get(noisy.device.type, MEMORY["cuda"])
     edge = model.config.patch - 1
     lines, pixels = (_mirrored(length, edge, noisy.device) for length in noisy.shape[-2:])
     (height, width), rows, columns = lay_tiles(
         (len(lines), len(pixels)), max(tile, edge + 1), edge if overlap is None else overlap
     )
     weight = model.estimate_counts((height, width)).to(noisy)
-    together = max(1, int(memory / (len(noisy) * _bytes(model, (height, width), precision))))
+    workers, together = _share_out(
+        memory, len(noisy) * _bytes(model, (height, width), precision), noisy.device, precision
+    )
+    groups = [columns[start : start + together] for start in range(0, len(columns), together)]
+
+    def cut() -> Iterator[Tiles]:
+        for row in rows:
+            in_row = lines[row : row + height]
+            strip = scale * noisy[..., in_row, :][..., pixels]
+            masks = None if mask is None else mask[..., in_row, :][..., pixels].expand_as(strip)
+            for some in groups:
+                told = {}
+                if masks is not None:
+                    told["mask"] = _cut(masks, some, width)
+                if level is not None:
+                    told["sigma"] = level.repeat(len(some))
+                yield _cut(strip, some, width), told
+
+    def estimate(tiles: Tiles) -> Tensor:
+        return _estimate(model, tiles, precision, neighbours)
+
     blend = Blend((*noisy.shape[:2], height, len(pixels)), noisy)
-    restored = torch.empty_like(noisy)
-    for number, (row, below) in enumerate(zip(rows, [*rows[1:], len(lines)], strict=True)):
-        in_row = lines[row : row + height]
-        strip = scale * noisy[..., in_row, :][..., pixels]
-        masks = None if mask is None else mask[..., in_row, :][..., pixels].expand_as(strip)
-        for start in range(0, len(columns), together):
-            some = columns[start : start + together]
-            tiles, told = _cut(strip, some, width), {}
-            if masks is not None:
-                told["mask"] = _cut(masks, some, width)
-            if level is not None:
-                told["sigma"] = level.repeat(len(some))
-            estimates = _estimate(model, tiles, precision, neighbours, told)
-            for column, estimate in zip(some, estimates.split(len(noisy)), strict=True):
-                blend.add(estimate, column, weight)
-            if progress is not None:
-                progress((number * len(columns) + start + len(some)) / len(rows) / len(columns))
-        done = blend.finish(below - row)[..., edge : len(pixels) - edge]
-        # Of these lines, those that belong to the image and not to its mirrored border.
-        top, bottom = max(row, edge), min(below, len(lines) - edge)
-        if top < bottom:
-            restored[..., top - edge : bottom - edge, :] = done[..., top - row : bottom - row, :]
+    restored, done = torch.empty_like(noisy), 0
+    with closing(in_parallel(estimate, cut(), workers)) as estimates:
+        for row, below in zip(rows, [*rows[1:], len(lines)], strict=True):
+            for some in groups:
+                for column, part in zip(some, next(estimates).split(len(noisy)), strict=True):
+                    blend.add(part, column, weight)
+                done += len(some)
+                if progress is not None:
+                    progress(done / len(rows) / len(columns))
+            strip = blend.finish(below - row)[..., edge : len(pixels) - edge]
+            # Of these lines, those that belong to the image and not to its mirrored border.
+            top, bottom = max(row, edge), min(below, len(lines) - edge)
+            if top < bottom:
+                restored[..., top - edge : bottom - edge, :] = strip[
+                    ..., top - row : bottom - row, :
+                ]
     return restored.div_(scale)
 
 
@@ -144,21 +164,41 @@ def _brightness(
     return model.sigma / sigma, None
 
 
+def _share_out(
+    memory: float | None, one: int, device: torch.device, precision: Precision
+) -> tuple[int, int]:
+    """How many cores get tiles of their own, and how many tiles each works on together.
+
+    Args:
+        memory: in bytes.
+        one: bytes that one tile takes.
+        device: where.
+        precision: the plain form, the yardstick, keeps to one tile at a time.
+    """
+    cores = 1
+    if device.type == "cpu" and precision != "reference" and torch.backends.openmp.is_available():
+        cores = torch.get_num_threads()
+    if memory is None:
+        memory = cores * MEMORY.get(device.type, MEMORY["cuda"])
+    workers = max(1, min(cores, int(memory / one)))
+    return workers, max(1, int(memory / workers / one))
+
+
 def _cut(strip: Tensor, columns: list[int], width: int) -> Tensor:
     return torch.cat([strip[..., column : column + width] for column in columns])
 
 
 def _estimate(
     model: PatchModel,
-    tiles: Tensor,
+    tiles: Tiles,
     precision: Precision,
     neighbours: int | None,
-    told: dict[str, Tensor],
 ) -> Tensor:
+    noisy, told = tiles
     if precision == "reference":
-        return cast(Tensor, model(tiles, **told))
+        return cast(Tensor, model(noisy, **told))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return fast.estimate(cast(UnrolledModel, model), tiles, dtype, neighbours, **told)
+    return fast.estimate(cast(UnrolledModel, model), noisy, dtype, neighbours, **told)
 
 
 def _mirrored(length: int, edge: int, device: torch.device) -> Tensor:

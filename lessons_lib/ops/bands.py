@@ -137,7 +137,8 @@ class BandedSimilarity:
     def _settle(self) -> None:
         """Find what averages need of the present Σ: the sums of its columns, and the neighbours."""
         if self.neighbours is None:
-            sums = [part.sum(dim=1, keepdim=True, dtype=torch.float32) for part in self.parts]
+            # Added up in float32 whatever the type. To ask for float32 would copy all of Σ first.
+            sums = [part.sum(dim=1, keepdim=True).float() for part in self.parts]
             self.sums = torch.cat(sums, dim=2)
             return
         batch, count = len(self.parts[0]), self.bands[-1].queries.stop
