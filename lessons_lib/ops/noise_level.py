@@ -11,13 +11,12 @@ covariance. Textured patches fill all directions and have to be left out first.
 import math
 from functools import cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.special import gammaincinv
 from torch import Tensor
 
-from lessons_lib.ops.patches import extract_patches
+from lessons_lib.ops.patches import extract_patches, patch_positions
 
 PATCH = 7
 # Side of the smallest image that can be judged.
@@ -62,45 +61,53 @@ def estimate_sigma(image: Tensor) -> Tensor:
 
 def _variance(plane: Tensor) -> float:
     """Noise variance of one ``(1, 1, H, W)`` plane."""
-    patches, texture = _patches(plane)
-    whole = _whole(plane, patches)
-    if whole.sum() > FEW:
-        patches, texture = patches[:, whole], texture[whole]
-    weak = torch.ones_like(texture, dtype=torch.bool)
+    stride = min(PATCH, max(1, math.isqrt(plane.numel() // ENOUGH)))
+    # Less the mean, so that little cancels when that of the patches is taken off.
+    patches = extract_patches(plane - plane.mean(), PATCH, stride)[0]
+    rows, columns = (patch_positions(length, PATCH, stride) for length in plane.shape[-2:])
+    texture, whole = (
+        found[0, 0][rows][:, columns].flatten() for found in (_texture(plane), _whole(plane))
+    )
+    usable = whole if whole.sum() > FEW else torch.ones_like(whole)
+    weak = usable
     variance = math.inf
     for _ in range(1 + ROUNDS):
         if weak.sum() <= FEW:
             break
-        covariance = torch.from_numpy(np.cov(patches[:, weak].numpy()))
-        variance = max(0.0, torch.linalg.eigvalsh(covariance)[0].item())
-        weak = texture < variance * _noise_texture()
+        variance = max(0.0, torch.linalg.eigvalsh(_covariance(patches[:, weak]))[0].item())
+        weak = usable & (texture < variance * _noise_texture())
     return variance
 
 
-def _whole(plane: Tensor, patches: Tensor) -> Tensor:
-    """Which patches have no pixel at an end of the scale, ``(N,)``.
+def _covariance(patches: Tensor) -> Tensor:
+    """Of patches ``(m, N)``, ``(m, m)``; as `torch.cov`, with fewer copies of all patches."""
+    count = patches.shape[1]
+    mean = patches.mean(dim=1, keepdim=True)
+    return (patches @ patches.T - count * mean @ mean.T) / (count - 1)
+
+
+def _whole(plane: Tensor) -> Tensor:
+    """Whether the patch at each place has no pixel at an end of the scale, ``(1, 1, h, w)``.
 
     A file cannot hold what is darker than black, so that noise in the shadows is cut off on one
     side and looks weaker than it is. Where it was cut off, many pixels have the very same value.
     """
-    whole = torch.ones(patches.shape[1], dtype=torch.bool)
+    ends = torch.zeros_like(plane)
     for end in (plane.min(), plane.max()):
-        if (plane == end).double().mean() > CUT_OFF:
-            whole &= ~(patches == end).any(dim=0)
-    return whole
+        there = (plane == end).to(plane)
+        if there.mean() > CUT_OFF:
+            ends += there
+    return F.max_pool2d(ends, PATCH, stride=1) == 0
 
 
-def _patches(plane: Tensor) -> tuple[Tensor, Tensor]:
-    """Patches ``(49, N)`` and the strength of texture in each, ``(N,)``.
-
-    The strength is the energy of the gradients that lie wholly within the patch.
-    """
-    stride = min(PATCH, max(1, math.isqrt(plane.numel() // ENOUGH)))
-    patches = extract_patches(plane, PATCH, stride)[0]
-    square = patches.view(PATCH, PATCH, -1)
-    across = (square[:, 2:] - square[:, :-2]) / 2
-    down = (square[2:] - square[:-2]) / 2
-    return patches, across.square().sum((0, 1)) + down.square().sum((0, 1))
+def _texture(plane: Tensor) -> Tensor:
+    """Energy of the gradients that lie wholly within the patch at each place, ``(1, 1, h, w)``."""
+    across = (plane[..., 2:] - plane[..., :-2]) / 2
+    down = (plane[..., 2:, :] - plane[..., :-2, :]) / 2
+    inner = PATCH - 2
+    mean = F.avg_pool2d(across.square(), (PATCH, inner), stride=1)
+    mean += F.avg_pool2d(down.square(), (inner, PATCH), stride=1)
+    return mean * (PATCH * inner)
 
 
 @cache
