@@ -43,7 +43,8 @@ def estimate_sigma(image: Tensor) -> Tensor:
         ``(B,)``, on the scale of the image. A smallest eigenvalue is too small, the more so the
         fewer patches there are: by 1 % on benchmark photographs, by 5 % where there are 20,000. And
         the result is too large where no part of the image is smooth. At σ = 5 to 50 (white being
-        255) it is off by 0.1 to 0.5 on benchmark photographs, a wavelet's median by 0.5 to 1.9.
+        255) it is off by 0.1 to 0.5 on benchmark photographs, a wavelet's median by 0.4 to 2.6
+        (docs/noise_level.md). Noise of 50 in an 8-bit file, cut off in most patches, is underrated.
 
     Raises:
         ValueError: if the image is too small.
