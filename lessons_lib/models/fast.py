@@ -2,8 +2,9 @@
 
 Each model's own ``forward`` is the reference: it says what is computed, and gradients flow through
 it. Here the same numbers are computed for photographs, without gradients: with Σ in bands
-(`lessons_lib.ops.bands`), codes and products in half precision where the machine is fast at it, and
-every element-wise step done in place, so that codes stay in a processor's cache.
+(`lessons_lib.ops.bands`), all numbers of a patch together in memory, codes and products in half
+precision where the machine is fast at it, and every element-wise step done in place, so that codes
+stay in a processor's cache.
 """
 
 import torch
@@ -56,37 +57,46 @@ def estimate(
     """
     y, mean, known = model.look(noisy, mask)
     C, D, W = (weight.to(dtype).expand(len(y), -1, -1) for weight in (model.C, model.D, model.W))
-    goal = y.to(dtype)
+    goal = _rows(y, dtype)
     near = None
     if isinstance(model, NonLocalModel):
-        near = BandedSimilarity(
-            model.points(y, mean, known), model.grid(noisy), model.config.window, dtype, neighbours
-        )
-    measured = None if known is None else known.to(dtype)
-    z = goal.new_zeros(len(y), model.config.atoms, y.shape[-1])
-    room = torch.empty_like(z)
+        points = _rows(model.points(y, mean, known), torch.float32)
+        near = BandedSimilarity(points, model.grid(noisy), model.config.window, dtype, neighbours)
+    measured = None if known is None else _rows(known, dtype)
+    z = goal.new_zeros(*goal.shape[:2], model.config.atoms)
+    room, squares = torch.empty_like(z), torch.empty_like(z)
     for k, threshold in enumerate(model.schedule(sigma)):
-        threshold = threshold.to(dtype)
+        threshold = threshold.mT.to(dtype)
         if isinstance(model, NonLocalModel) and near is not None:
             if k in model.config.refreshes:
-                seen = model.looked_at((W @ z).float(), mean, noisy)
-                near.update(model.points(seen, mean), model.nu(k))
+                seen = model.looked_at(_columns(z @ W.mT), mean, noisy)
+                near.update(_rows(model.points(seen, mean), torch.float32), model.nu(k))
             if model.config.variance_reduction and k % 3 == 0 and k > 0:
-                y = model.reduce_variance(y, (W @ z).float(), mean, noisy)
-                goal = y.to(dtype)
+                y = model.reduce_variance(y, _columns(z @ W.mT), mean, noisy)
+                goal = _rows(y, dtype)
         if isinstance(model, CSR) and near is not None:
             beta = near.product(z, room).div_(near.sums.to(dtype))
-        error = torch.baddbmm(goal, D, z, alpha=-1)
+        error = torch.baddbmm(goal, z, D.mT, alpha=-1)
         if measured is not None:
             error *= measured
-        z.baddbmm_(C.mT, error)
+        z.baddbmm_(error, C)
         if isinstance(model, CSR):
             _csr_threshold_(z, beta, threshold, model.gammas[k].to(dtype))
         elif near is not None:
-            _relaxed_group_threshold_(z, near, threshold, room)
+            _relaxed_group_threshold_(z, near, threshold, squares, room)
         else:
             _soft_threshold_(z, threshold)
-    return model.average((W @ z).float() + mean, noisy)
+    return model.average(_columns(z @ W.mT) + mean, noisy)
+
+
+def _rows(patches: Tensor, dtype: torch.dtype) -> Tensor:
+    """``(B, m, N)`` as ``(B, N, m)``: what belongs to one patch lies together in memory."""
+    return patches.mT.to(dtype).contiguous()
+
+
+def _columns(patches: Tensor) -> Tensor:
+    """`_rows` undone, in float32."""
+    return patches.mT.float().contiguous()
 
 
 def _soft_threshold_(z: Tensor, threshold: Tensor) -> None:
@@ -104,9 +114,10 @@ def _csr_threshold_(z: Tensor, beta: Tensor, lam: Tensor, gamma: Tensor) -> None
 
 
 def _relaxed_group_threshold_(
-    z: Tensor, near: BandedSimilarity, threshold: Tensor, room: Tensor
+    z: Tensor, near: BandedSimilarity, threshold: Tensor, squares: Tensor, room: Tensor
 ) -> None:
-    """`relaxed_group_threshold` in place; ``room`` is as large as the codes."""
-    energy = near.product(z.square(), room)
-    shrinkage = energy.clamp_min_(EPS**2).rsqrt_().mul_(near.sums.sqrt().to(z.dtype))
-    z.addcmul_(z, shrinkage.mul_(threshold).clamp_max_(1), value=-1)
+    """`relaxed_group_threshold` in place; the last two are as large as the codes."""
+    energy = near.product(torch.square(z, out=squares), room)
+    # Where all codes are 0 this becomes infinity, and then 1, unless the threshold is 0 as well.
+    shrinkage = energy.rsqrt_().mul_(near.sums.sqrt().to(z.dtype))
+    z.addcmul_(z, shrinkage.mul_(threshold.clamp_min(EPS)).clamp_max_(1), value=-1)

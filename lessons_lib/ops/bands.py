@@ -7,7 +7,7 @@ patches row by row makes the neighbours of a band one contiguous range of column
 average over neighbours is still a plain matrix product, one per band.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 # Rows of patch positions in a band. Few: less is computed that lies outside the window, and a
 # band's distances stay in a processor's cache. Many: fewer and larger products.
-ROWS = 6
+ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Band:
     Args:
         queries: their numbers.
         keys: numbers of all patches in the window's reach, above, among and below them.
-        inside: ``(keys, queries)`` of 0 and 1, which of these pairs the window holds; None if all.
+        inside: ``(queries, keys)`` of 0 and 1, which of these pairs the window holds; None if all.
     """
 
     queries: slice
@@ -49,10 +49,10 @@ def lay_bands(
         last = min(first + ROWS, rows)
         top, bottom = max(first - reach, 0), min(last + reach, rows)
         down = torch.arange(top, bottom, device=device)
-        near_rows = (down[:, None] - torch.arange(first, last, device=device)).abs() <= reach
-        # (key row, key column, query row, query column)
+        near_rows = (torch.arange(first, last, device=device)[:, None] - down).abs() <= reach
+        # (query row, query column, key row, key column)
         inside = near_rows[:, None, :, None] & near_columns[None, :, None, :]
-        inside = inside.reshape((bottom - top) * columns, (last - first) * columns)
+        inside = inside.reshape((last - first) * columns, (bottom - top) * columns)
         bands.append(
             Band(
                 slice(first * columns, last * columns),
@@ -66,8 +66,10 @@ def lay_bands(
 class BandedSimilarity:
     """Σ between the patches of one tile, and averages under it.
 
+    Patches are rows here: what belongs to a patch lies together in memory, and so does a band.
+
     Args:
-        points: ``(B, m, N)`` float32, patches times κ.
+        points: ``(B, N, m)`` float32, patches times κ.
         grid: ``(rows, columns)`` of patch positions, ``N = rows * columns``.
         window: side of the search window, odd.
         dtype: of what is stored and multiplied. All terms of the sums are positive, so that half
@@ -77,7 +79,7 @@ class BandedSimilarity:
             fewer numbers are then multiplied, but they have to be found first.
 
     Attributes:
-        sums: ``(B, 1, N)`` float32, the weights that are averaged for each patch, added up.
+        sums: ``(B, N, 1)`` float32, the weights that are averaged for each patch, added up.
 
     Raises:
         ValueError: if there are no neighbours.
@@ -98,69 +100,78 @@ class BandedSimilarity:
         self.bands = lay_bands(grid, window, dtype, points.device)
         self.dtype = dtype
         self.neighbours = neighbours
-        self.parts = list(self._compare(points))
+        shapes = [(len(points), *_shape(band)) for band in self.bands]
+        rooms = (points.new_empty(shape, dtype=dtype) for shape in shapes)
+        self.parts = list(self._compare(points, rooms))
         self._settle()
 
     def update(self, points: Tensor, nu: Tensor) -> None:
         """``Σ ← (1 − ν) Σ + ν Σ̂`` with Σ̂ between other points: Algorithm 1, line 7."""
-        for part, new in zip(self.parts, self._compare(points), strict=True):
+        # One room for all bands: fresh memory takes longer than what is computed in it.
+        room = points.new_empty(max(part.numel() for part in self.parts), dtype=self.dtype)
+        rooms = (room[: part.numel()].view_as(part) for part in self.parts)
+        for part, new in zip(self.parts, self._compare(points, rooms), strict=True):
             part.lerp_(new, nu.to(self.dtype))
         self._settle()
 
     def product(self, values: Tensor, out: Tensor) -> Tensor:
-        """``values @ Σ`` for ``(B, K, N)``, written to ``out``; of the neighbours only, if few."""
+        """``Σ @ values`` for ``(B, N, K)``, written to ``out``; of the neighbours only, if few."""
         if self.neighbours is not None:
-            batch, atoms, count = values.shape
-            table = values.mT.reshape(-1, atoms)
-            sums = F.embedding_bag(self.nearest, table, per_sample_weights=self.weights, mode="sum")
-            return out.copy_(sums.view(batch, count, atoms).mT)
+            sums = F.embedding_bag(
+                self.nearest, values.flatten(0, 1), per_sample_weights=self.weights, mode="sum"
+            )
+            return out.copy_(sums.view_as(values))
         for band, part in zip(self.bands, self.parts, strict=True):
-            torch.matmul(values[:, :, band.keys], part, out=out[:, :, band.queries])
+            torch.matmul(part, values[:, band.keys], out=out[:, band.queries])
         return out
 
-    def _compare(self, points: Tensor) -> Iterator[Tensor]:
-        # One product makes −‖p_l − p_i‖² = 2⟨p_l, p_i⟩ − ‖p_i‖² − ‖p_l‖², of which hardly anything
+    def _compare(self, points: Tensor, rooms: Iterable[Tensor]) -> Iterator[Tensor]:
+        # One product makes −‖p_i − p_l‖² = 2⟨p_i, p_l⟩ − ‖p_i‖² − ‖p_l‖², of which hardly anything
         # may be left. Products add up in float32 whatever is multiplied, so that no more is lost in
         # half precision than the rounding of points costs: norms enter as sums of rounded terms.
         points = points.to(self.dtype)
-        norms = _terms(-points.float().square().sum(dim=1, keepdim=True), self.dtype)
+        norms = _terms(-points.float().square().sum(dim=2, keepdim=True), self.dtype)
         ones = torch.ones_like(norms)
-        queries = torch.cat([2 * points, norms, ones], dim=1)
-        keys = torch.cat([points, ones, norms], dim=1).mT
-        for band in self.bands:
-            part = keys[:, band.keys] @ queries[:, :, band.queries]
+        queries = torch.cat([2 * points, norms, ones], dim=2)
+        keys = torch.cat([points, ones, norms], dim=2).mT.contiguous()
+        for band, part in zip(self.bands, rooms, strict=True):
+            torch.matmul(queries[:, band.queries], keys[:, :, band.keys], out=part)
             part.clamp_max_(0).exp_()
             if band.inside is not None:
                 part *= band.inside
             yield part
 
     def _settle(self) -> None:
-        """Find what averages need of the present Σ: the sums of its columns, and the neighbours."""
+        """Find what averages need of the present Σ: the sums of its rows, and the neighbours."""
         if self.neighbours is None:
             # Added up in float32 whatever the type. To ask for float32 would copy all of Σ first.
-            sums = [part.sum(dim=1, keepdim=True).float() for part in self.parts]
-            self.sums = torch.cat(sums, dim=2)
+            sums = [part.sum(dim=2, keepdim=True).float() for part in self.parts]
+            self.sums = torch.cat(sums, dim=1)
             return
         batch, count = len(self.parts[0]), self.bands[-1].queries.stop
-        most = min(self.neighbours, max(part.shape[1] for part in self.parts))
+        most = min(self.neighbours, max(part.shape[2] for part in self.parts))
         weights, nearest = [], []
         for band, part in zip(self.bands, self.parts, strict=True):
-            chosen = min(most, part.shape[1])
-            largest, place = part.topk(chosen, dim=1, sorted=False)
+            chosen = min(most, part.shape[2])
+            largest, place = part.topk(chosen, dim=2, sorted=False)
             # A band at the border may see fewer patches: then some weigh nothing.
-            weights.append(F.pad(largest.mT, (0, most - chosen)))
-            nearest.append(F.pad(place.mT + band.keys.start, (0, most - chosen)))
+            weights.append(F.pad(largest, (0, most - chosen)))
+            nearest.append(F.pad(place + band.keys.start, (0, most - chosen)))
         # All images of the batch share one table of codes; each has its own part of it.
         first = torch.arange(batch, device=self.parts[0].device)[:, None, None] * count
         self.nearest = (torch.cat(nearest, dim=1) + first).flatten(0, 1)
         self.weights = torch.cat(weights, dim=1).flatten(0, 1)
-        self.sums = self.weights.sum(dim=1, dtype=torch.float32).view(batch, 1, count)
+        self.sums = self.weights.sum(dim=1, dtype=torch.float32).view(batch, count, 1)
+
+
+def _shape(band: Band) -> tuple[int, int]:
+    return band.queries.stop - band.queries.start, band.keys.stop - band.keys.start
 
 
 def _terms(exact: Tensor, dtype: torch.dtype) -> Tensor:
-    """Rounded numbers ``(B, terms, N)`` that add up to float32 ones ``(B, 1, N)``."""
+    """Rounded numbers ``(B, N, terms)`` that add up to float32 ones ``(B, N, 1)``."""
     terms, left = [], exact
     for _ in range(1 if dtype == torch.float32 else 3):  # 3 × 8 bits make 24
         terms.append(left.to(dtype))
         left = left - terms[-1].float()
-    return torch.cat(terms, dim=1)
+    return torch.cat(terms, dim=2)

@@ -124,8 +124,9 @@ def patch_counts(
 
 
 def _axis_counts(length: int, size: int, stride: int) -> Tensor:
-    covered = patch_positions(length, size, stride)[:, None] + torch.arange(size)
-    return torch.bincount(covered.flatten(), minlength=length).float()
+    covered = (patch_positions(length, size, stride)[:, None] + torch.arange(size)).flatten()
+    # Not bincount, whose length torch.compile cannot know: it would compile no model as a whole.
+    return torch.zeros(length).index_add(0, covered, torch.ones(len(covered)))
 
 
 def overlap_average(

@@ -51,6 +51,16 @@ def test_in_float32_it_is_the_reference(name, options):
     assert not found.requires_grad
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["sc", "groupsc", "csr"])
+def test_an_image_without_contrast_has_no_codes_to_divide_by(name, dtype):
+    model = perturbed(name, SMALL if name == "sc" else NON_LOCAL)
+    with torch.no_grad():
+        model.raw_thresholds[:, ::2] = 0
+    flat = torch.full((1, 1, 12, 11), 0.5)
+    torch.testing.assert_close(fast.estimate(model, flat, dtype), flat)
+
+
 @pytest.mark.parametrize("name", ["sc-gray-25", "groupsc-gray-25"])
 def test_trained_weights_on_a_photograph(name):
     model = load_model(name)
