@@ -12,9 +12,11 @@ sections are
     knobs      cost against window, neighbours and atoms
     size       cost and memory against the number of pixels, up to 9.6 megapixels: ten minutes
     photograph 24 megapixels: half an hour
+    agreement  fast forms against plain ones on pieces of all images of BSD68: ten minutes
 
-On a machine with a CUDA device the first four run there as well. ``--write`` keeps the numbers in
-data/speed.json and brings docs/speed.md and its figures up to date.
+Without a name all run but the last two. On a machine with a CUDA device all but size and photograph
+run there as well. ``--write`` keeps the numbers in data/speed.json and brings docs/speed.md and its
+figures up to date.
 """
 
 import argparse
@@ -147,6 +149,9 @@ def image(device: str, repeats: int) -> list[Row]:
         "GroupSC, fast form, stride 24": lambda: restore(
             groupsc, noisy, precision=quick, overlap=BLOCK - 24
         ),
+        "GroupSC, fast form, tiles of 40 pixels": lambda: restore(
+            groupsc, noisy, precision=quick, tile=40
+        ),
         "SC, plain form": lambda: restore(sc, noisy, precision="reference"),
         "SC, fast form": lambda: restore(sc, noisy, precision=quick),
         "network of DnCNN's size, float32": lambda: cnn(noisy),
@@ -212,14 +217,15 @@ def roofline(device: str, repeats: int) -> list[Row]:
     tiles = 16 if device == "cuda" else 1
     grid = (BLOCK - 8, BLOCK - 8)
     n, m, atoms, width = grid[0] * grid[1], 81, 256, torch.finfo(dtype).bits // 8
-    points = torch.rand(tiles, m, n, device=device)
+    points = torch.rand(tiles, n, m, device=device)
     near = BandedSimilarity(points, grid, 49, dtype)
-    codes = torch.rand(tiles, atoms, n, device=device).to(dtype)
+    codes = torch.rand(tiles, n, atoms, device=device).to(dtype)
     room = torch.empty_like(codes)
     D = torch.rand(m, atoms, device=device).to(dtype).expand(tiles, -1, -1)
-    patches = torch.rand(tiles, m, n, device=device).to(dtype)
+    patches = points.to(dtype)
     pairs = tiles * sum(part.shape[1] * part.shape[2] for part in near.parts)
-    sides = torch.rand(tiles, n, m, device=device), torch.rand(tiles, m, n, device=device)
+    transposed = patches.mT.contiguous()
+    distances = patches.new_empty(tiles, n, n)
     products = {
         # name: (work, FLOPs, bytes that must be moved at least)
         "averages under Σ": (
@@ -228,14 +234,14 @@ def roofline(device: str, repeats: int) -> list[Row]:
             width * (pairs + 2 * codes.numel()),
         ),
         "dictionaries": (
-            lambda: codes.baddbmm_(D.mT, torch.baddbmm(patches, D, codes, alpha=-1)),
+            lambda: codes.baddbmm_(torch.baddbmm(patches, codes, D.mT, alpha=-1), D),
             4 * tiles * m * atoms * n,
             width * (2 * codes.numel() + 2 * patches.numel()),
         ),
-        "distances, float32": (
-            lambda: sides[0] @ sides[1],
+        "distances": (
+            lambda: torch.matmul(patches, transposed, out=distances),
             2 * tiles * m * n * n,
-            4 * (tiles * n * n + 2 * points.numel()),
+            width * (distances.numel() + 2 * patches.numel()),
         ),
     }
     large = torch.rand(64_000_000, device=device)
@@ -246,7 +252,7 @@ def roofline(device: str, repeats: int) -> list[Row]:
     rows += [{"what": f"peak, {kind}", "gflops": peak} for kind, peak in peaks.items()]
     for name, (work, flops, size) in products.items():
         reached = flops / seconds(work, device, 4 * repeats) / 1e9
-        peak = peaks["float32" if "float32" in name else str(dtype)[6:]]
+        peak = peaks[str(dtype)[6:]]
         rows.append(
             {
                 "what": name,
@@ -268,7 +274,7 @@ def knobs(device: str, repeats: int) -> list[Row]:
     whole = restore(trained, noisy)
     rows = []
 
-    def measure(knob: str, value: int, model: PatchModel, **options: Any) -> None:
+    def measure(knob: str, value: int, model: PatchModel, **options: int) -> None:
         took, estimate = timed(lambda: restore(model, noisy, **options), device, repeats)
         row: Row = {"knob": knob, "value": value, "seconds": took}
         if knob != "atoms":
@@ -279,6 +285,8 @@ def knobs(device: str, repeats: int) -> list[Row]:
 
     for neighbours in (4, 8, 16, 32, 64, 128, 256):
         measure("neighbours", neighbours, trained, neighbours=neighbours)
+    for tile in (24, 32, 40, 48, 56, 72):
+        measure("tile", tile, trained, tile=tile)
     for window in (9, 17, 25, 33, 41, 49):
         model = build("groupsc", {"window": window}).to(device)
         model.load_state_dict(trained.state_dict())
@@ -300,14 +308,12 @@ def restore_alone(megapixels: float) -> Row:
 
 def alone(megapixels: float) -> Row:
     """What `restore_alone` runs: seconds, and how far memory rose beside the two images."""
-    import resource  # not on Windows
-
     height = round(math.sqrt(megapixels * 1e6 * 2 / 3))
     width = round(megapixels * 1e6 / height)
     noisy = GaussianNoise(SIGMA)(photograph(height, width), "size")
     model = load_model(MODEL)
     restore(model, noisy[..., :64, :64])  # what is loaded and compiled once
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = forget_peak()
     restored_size = noisy.numel() * 4 / 1e6
     began = time.perf_counter()
 
@@ -317,23 +323,71 @@ def alone(megapixels: float) -> Row:
 
     restore(model, noisy, progress=show if sys.stderr.isatty() else None)
     took = time.perf_counter() - began
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "megapixels": height * width / 1e6,
         "seconds": took,
-        "megabytes": max((after - before) / 1000 - restored_size, 0),
-        "peak_megabytes": after / 1000,
+        "megabytes": memory("VmHWM") - before - restored_size,
     }
 
 
+def memory(line: str) -> float:
+    """MB of this process, as Linux tells them: "VmRSS" now, "VmHWM" at their peak."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(row.split()[1]) for row in status.splitlines() if row.startswith(line)) / 1000
+
+
+def forget_peak() -> float:
+    """Let the peak of memory be what is used now, and return that."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # see man proc
+    return memory("VmRSS")
+
+
 def size(device: str, repeats: int) -> list[Row]:
-    """Cost and memory against pixels; on the processor only."""
+    """Cost and memory against pixels; on the processor only, and on Linux."""
     return [restore_alone(megapixels) for megapixels in SIZES]
 
 
 def large(device: str, repeats: int) -> list[Row]:
     """The photograph of a 24-megapixel camera."""
     return [restore_alone(24)]
+
+
+def agreement(device: str, repeats: int) -> list[Row]:
+    """Decibels and pixels of the fast forms less those of the plain ones."""
+    rows = []
+    for name in ("sc-gray-25", "csr-gray-25", MODEL):
+        model = load_model(name, device)
+        forms: list[Precision] = ["fp32", "bf16"] if half_is_fast(device) else ["fp32"]
+        decibels: dict[Precision, list[float]] = {form: [] for form in forms}
+        pixels = dict.fromkeys(forms, 0.0)
+        for key, whole in data.load("BSD68"):
+            clean = middle(whole, 104, 152)
+            noisy = GaussianNoise(SIGMA)(clean, key).to(device)
+            plain = restore(model, noisy, precision="reference").cpu()
+            for form in forms:
+                fast_one = restore(model, noisy, precision=form).cpu()
+                decibels[form].append((psnr(fast_one, clean) - psnr(plain, clean)).item())
+                difference = 255 * (fast_one - plain).abs().max().item()
+                pixels[form] = max(pixels[form], difference)
+        for form in forms:
+            found = torch.tensor(decibels[form])
+            rows.append(
+                {
+                    "weights": name,
+                    "form": form,
+                    "mean_db": found.mean().item(),
+                    "largest_db": found.abs().max().item(),
+                    "largest_difference_255": pixels[form],
+                }
+            )
+            tell(rows[-1])
+    return rows
+
+
+def middle(image: Tensor, height: int, width: int) -> Tensor:
+    """A piece of that size from the middle of an image."""
+    top, left = ((image.shape[d] - side) // 2 for d, side in ((-2, height), (-1, width)))
+    return image[..., top : top + height, left : left + width]
 
 
 SECTIONS = {
@@ -343,7 +397,10 @@ SECTIONS = {
     "knobs": knobs,
     "size": size,
     "photograph": large,
+    "agreement": agreement,
 }
+# Those that run only if they are asked for: one takes long, the other needs a data set.
+ON_REQUEST = ("photograph", "agreement")
 
 
 # From results to the documentation -----------------------------------------------------------
@@ -414,6 +471,15 @@ def _size_table(rows: list[Row]) -> str:
     return f"{text}\n\nSlope in a log-log plot: {slope(rows):.3f}." if len(rows) > 1 else text
 
 
+def _agreement_table(rows: list[Row]) -> str:
+    lines = [["weights", "form", "dB, mean", "dB, largest", "pixels, largest (of 255)"]]
+    for row in rows:
+        decibels = f"{row['mean_db']:+.5f}", f"{row['largest_db']:.5f}"
+        pixels = f"{row['largest_difference_255']:.4f}"
+        lines.append([row["weights"], row["form"], *decibels, pixels])
+    return markdown(lines)
+
+
 def slope(rows: list[Row]) -> float:
     """Exponent of the cost in the number of pixels, by least squares on logarithms."""
     x, y = (torch.tensor([math.log(row[key]) for row in rows]) for key in ("megapixels", "seconds"))
@@ -428,6 +494,7 @@ TABLES: dict[str, Callable[[list[Row]], str]] = {
     "knobs": _knobs_table,
     "size": _size_table,
     "photograph": _size_table,
+    "agreement": _agreement_table,
 }
 
 
@@ -477,7 +544,7 @@ def main() -> None:
         return
     kinds = {"processor": "cpu"} | ({"GPU": "cuda"} if torch.cuda.is_available() else {})
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for section in given.sections or [name for name in SECTIONS if name != "photograph"]:
+    for section in given.sections or [name for name in SECTIONS if name not in ON_REQUEST]:
         for kind, device in kinds.items():
             if device == "cuda" and section in ("size", "photograph"):
                 continue

@@ -1,0 +1,58 @@
+"""Draw docs/training.png, the curves of docs/results.md: ``python docs/make_training.py``.
+
+dB on held-out crops against hours, from the logs beside the runs' TOML files. A run that starts
+from another one's weights begins at the hours which that one took.
+"""
+
+import csv
+from pathlib import Path
+
+from lessons_lib.training.config import read_run
+from lessons_lib.viz.figures import COLOURS, LINE_STYLES, new_figure
+
+DOCS = Path(__file__).parent
+RUNS = DOCS.parent / "runs"
+# Held-out crops differ between panels, and so do their dB.
+PANELS = {
+    "gray, σ = 25": [
+        "sc-gray-25",
+        "sc-gray-25-muon",
+        "groupsc-gray-25-first",
+        "groupsc-gray-25-muon",
+        "groupsc-gray-25",
+        "csr-gray-25-first",
+        "csr-gray-25",
+    ],
+    "colour, any noise up to 25": ["sc-color-blind", "groupsc-color-blind"],
+    "mosaics": ["sc-demosaic", "groupsc-demosaic"],
+    "JPEG, quality 10": ["sc-jpeg-10", "groupsc-jpeg-10"],
+}
+
+
+def curve(name: str) -> tuple[list[float], list[float]]:
+    """Hours and dB of a run; none if it has not begun."""
+    log = RUNS / name / "log.csv"
+    if not log.exists():
+        return [], []
+    with log.open(encoding="utf-8") as file:
+        looks = list(csv.DictReader(file))
+    start = read_run(RUNS / f"{name}.toml").start
+    before = curve(start)[0][-1] if start else 0.0
+    hours = [before + float(look["seconds"]) / 3600 for look in looks]
+    return hours, [float(look["held_out_psnr"]) for look in looks]
+
+
+figure = new_figure(10, 6.5, rows=2, columns=2)
+for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=True):
+    best = 0.0
+    for index, name in enumerate(names):
+        hours, decibels = curve(name)
+        if not hours:
+            continue
+        style = LINE_STYLES[index % len(LINE_STYLES)]
+        axes.plot(hours, decibels, style, marker=".", color=COLOURS[index], label=name)
+        best = max(best, *decibels)
+    # The first look, at what a run starts from, may lie far below everything else.
+    axes.set(title=title, xlabel="hours", ylabel="dB, held-out crops", ylim=(best - 2, best + 0.1))
+    axes.legend(frameon=False)
+figure.savefig(DOCS / "training.png")
