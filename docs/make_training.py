@@ -12,20 +12,20 @@ from lessons_lib.viz.figures import COLOURS, LINE_STYLES, new_figure
 
 DOCS = Path(__file__).parent
 RUNS = DOCS.parent / "runs"
-# Held-out crops differ between panels, and so do their dB.
+# Held-out crops are as large as a run's own, so that only runs of one panel can be compared.
 PANELS = {
-    "gray, σ = 25": [
-        "sc-gray-25",
-        "sc-gray-25-muon",
+    "SC, gray, σ = 25": ["sc-gray-25", "sc-gray-25-muon"],
+    "GroupSC and CSR, gray, σ = 25": [
         "groupsc-gray-25-first",
         "groupsc-gray-25-muon",
         "groupsc-gray-25",
         "csr-gray-25-first",
         "csr-gray-25",
     ],
-    "colour, any noise up to 25": ["sc-color-blind", "groupsc-color-blind"],
-    "mosaics": ["sc-demosaic", "groupsc-demosaic"],
-    "JPEG, quality 10": ["sc-jpeg-10", "groupsc-jpeg-10"],
+    "GroupSC, JPEG of quality 10": ["groupsc-jpeg-10"],
+    "SC, mosaics": ["sc-demosaic"],
+    "GroupSC, mosaics": ["groupsc-demosaic"],
+    "GroupSC, colour, any noise up to 25": ["groupsc-color-blind"],
 }
 
 
@@ -42,7 +42,7 @@ def curve(name: str) -> tuple[list[float], list[float]]:
     return hours, [float(look["held_out_psnr"]) for look in looks]
 
 
-figure = new_figure(10, 6.5, rows=2, columns=2)
+figure = new_figure(13, 7, rows=2, columns=3)
 for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=True):
     best = 0.0
     for index, name in enumerate(names):
