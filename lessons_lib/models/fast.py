@@ -44,6 +44,8 @@ def estimate(
 ) -> Tensor:
     """What ``model(noisy)`` estimates, up to rounding.
 
+    Patches are rows here and columns in the model: patches ``(B, N, m)``, codes ``(B, N, K)``.
+
     Args:
         model: one of which `has_fast_form` is true, in float32.
         noisy: ``(B, C, H, W)`` float32.
