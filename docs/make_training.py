@@ -23,8 +23,8 @@ PANELS = {
         "csr-gray-25",
     ],
     "GroupSC, JPEG of quality 10": ["groupsc-jpeg-10"],
-    "SC, mosaics": ["sc-demosaic"],
-    "GroupSC, mosaics": ["groupsc-demosaic"],
+    "SC, mosaics": ["sc-demosaic-first", "sc-demosaic"],
+    "GroupSC, mosaics": ["groupsc-demosaic-first", "groupsc-demosaic"],
     "GroupSC, colour, any noise up to 25": ["groupsc-color-blind"],
 }
 

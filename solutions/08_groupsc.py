@@ -598,9 +598,10 @@ print("measured on", measured["device"])
 figures.show_tradeoff(ways)
 
 # %% [markdown]
-# **What to notice.** All forms of GroupSC give the same picture: the points lie on one level. SC is
-# quicker still, and pays in decibels. Tiles that overlap more gain a little, at several times the
-# work.
+# **What to notice.** With tiles of 56 pixels all forms of GroupSC give the same picture: the points
+# lie on one level. Smaller tiles hold fewer look-alikes: less work, and a little less gained. Tiles
+# that overlap more gain a little, at several times the work. SC and BM3D are quicker still, and pay
+# in decibels.
 #
 # **Another σ.** The thresholds were learned for σ = 25/255, as SC's were. But Σ was, too: noise
 # adds about $2\sigma^2 \lVert \boldsymbol\kappa \rVert^2$ to every squared distance, twins or not.
