@@ -218,6 +218,9 @@ def test_a_model_compiles_as_a_whole(name, options, told):
     model = build(name, options)
     image = torch.rand(2, 3, 9, 10)
     torch.compiler.reset()  # it gives up on code that it has compiled for many other models
+    whole = torch.compile(model, backend="eager", fullgraph=True)
+    assert torch.equal(whole(image, **told), model(image, **told))
+    torch.compiler.reset()
     pieces = []
 
     def eager(graph, inputs):
