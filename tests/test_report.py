@@ -14,7 +14,14 @@ from lessons_lib import checkpoints
 from lessons_lib.checkpoints import cards
 from lessons_lib.cli import main
 from lessons_lib.evaluation import Inference, denoising, evaluate
-from lessons_lib.evaluation.explain_gap import conventions, explain_gap, explain_training
+from lessons_lib.evaluation.explain_gap import (
+    NOT_ROUNDED,
+    Convention,
+    conventions,
+    explain_gap,
+    explain_training,
+    split_gap,
+)
 from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import published, rows
 from lessons_lib.evaluation.report import ReportError, fill, tables
@@ -252,6 +259,42 @@ def test_a_gap_of_trained_weights_is_also_that_of_their_training(capsys):
     text = explain_training(card)
     assert "from a dictionary: 120000 of 120000 steps, 100 %" in text
     assert "31.00 dB, of which +3.000 dB in the last quarter" in text
+
+
+def test_a_gap_tells_what_other_tiles_would_change():
+    protocol = denoising("samples", 25)
+    ways = explain_gap("sc-gray-25", protocol, 1, seeds=0, overlap=20)
+    found = {way.name: way.psnr for way in ways}
+    # Each patch is coded by itself, so tiles only decide how often.
+    assert found["tiles overlapping by 20"] == pytest.approx(found["our protocol"], abs=0.05)
+    score = evaluate("sc-gray-25", protocol, limit=1, inference=Inference(overlap=20))
+    assert found["tiles overlapping by 20"] == pytest.approx(score.psnr, abs=1e-9)
+    rounding = found[NOT_ROUNDED] - found["our protocol"]
+    not_rounded = found["tiles overlapping by 20, not rounded"]
+    assert not_rounded == pytest.approx(score.psnr + rounding, abs=2e-3)
+
+
+def test_a_gap_is_split_into_scoring_and_training():
+    protocol = denoising("BSD68", 25)
+    ways = [Convention("our protocol", 30.0, 0.9), Convention(NOT_ROUNDED, 30.01, 0.9)]
+    score = next(
+        score
+        for score in stored(SCORES)
+        if (score.method, score.dataset, score.overlap) == ("sc-gray-25", "BSD68", None)
+    )
+    gap = score.psnr - 28.90
+
+    def numbers(text):
+        return [float(number) for number in re.findall(r"([+-]\d\.\d{3}) dB", text)]
+
+    whole, scoring, training = numbers(split_gap("sc-gray-25", protocol, ways))
+    assert whole == pytest.approx(gap, abs=1e-3)
+    assert (scoring, training) == pytest.approx((-0.01, gap + 0.01), abs=1e-3)
+    # Where other tiles were tried, they are part of the paper's way.
+    ways.append(Convention("tiles overlapping by 44, not rounded", 30.05, 0.9))
+    assert numbers(split_gap("sc-gray-25", protocol, ways))[1] == -0.05
+    assert split_gap("lista-gray-25", protocol, ways) is None
+    assert split_gap("sc-gray-25", denoising("samples", 25), ways) is None
 
 
 # Trained weights at the command line ---------------------------------------------------------
