@@ -14,6 +14,7 @@ from lessons_lib import checkpoints
 from lessons_lib.checkpoints import cards
 from lessons_lib.cli import main
 from lessons_lib.evaluation import Inference, denoising, evaluate
+from lessons_lib.evaluation.ablations import ABLATIONS
 from lessons_lib.evaluation.explain_gap import (
     NOT_ROUNDED,
     Convention,
@@ -26,6 +27,7 @@ from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import published, rows
 from lessons_lib.evaluation.report import ReportError, fill, tables
 from lessons_lib.evaluation.scores import store, stored
+from lessons_lib.training.queue import read_queue
 
 ROOT = Path(__file__).parents[1]
 SCORES = ROOT / "data" / "scores"
@@ -183,6 +185,33 @@ def test_trainings_are_shown_over_hours_and_short_ones_step_by_step(kept, tmp_pa
         "| this | 20.00 |  | 29.50 |",
         "| that | 20.00 | 28.00 | 29.00 |",
     ]
+
+
+def test_ablations_stand_beside_the_paper(kept, tmp_path):
+    runs = tmp_path / "runs"
+    write_log(runs / "ablations" / "groupsc", (0, 10, 20.0), (360, 300, 30.1))
+    write_log(runs / "ablations" / "atoms-512", (0, 10, 20.0), (180, 306, 30.0))
+    write_log(runs / "ablations" / "no-refresh", (0, 10, 20.0))
+    assert tables(kept, runs)["ablations"].splitlines()[2:] == [
+        "| GroupSC as it is | 360 | 5.0 | 30.10 |  |  |",
+        "| 512 atoms | 180 | 5.1 | 30.00 | -0.10 | +0.03 |",
+    ]
+
+
+def test_ablations_name_runs_and_published_rows():
+    published = {ablation.run: round(ablation.published, 2) for ablation in ABLATIONS}
+    # GroupSC, Tables 14 to 16.
+    assert published["no-refresh"] == -0.10
+    assert published["own-estimates"] == -0.02
+    assert published["atoms-128"] == -0.05
+    assert published["steps-36"] == 0.0
+    assert published["sc-steps-12"] == -0.01
+    queue = {run.name: run for run in read_queue(ROOT / "runs" / "ablations")}
+    for ablation in ABLATIONS:
+        usual, changed = queue[ablation.beside], queue[ablation.run]
+        assert (usual.options, usual.model) == ({}, ablation.beside)
+        assert len(changed.options) == 1
+        assert changed.model == usual.model
 
 
 def test_shipped_pages_show_what_the_kept_scores_say():

@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from lessons_lib.checkpoints import cards
+from lessons_lib.evaluation.ablations import ABLATIONS
 from lessons_lib.evaluation.paper import Published
 from lessons_lib.evaluation.scores import StoredScore, stored
 
@@ -40,7 +41,8 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
     Args:
         scores: folder of kept scores.
         runs: folder of training runs with their logs, for the table ``training``; and of folders of
-            short runs that differ in one thing, for a table of that folder's name each.
+            short runs that differ in one thing, for a table of that folder's name each. Those of
+            ``ablations`` also stand beside the paper's, see `ABLATIONS`.
 
     Raises:
         ReportError: if there is no such folder, or a score was measured with other weights than
@@ -67,6 +69,8 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         made["training"] = _training(runs)
         for folder in sorted({log.parents[1] for log in runs.glob("*/*/log.csv")}):
             made[f"training, {folder.name}"] = _comparison(folder)
+        if any((runs / "ablations").glob("*/log.csv")):
+            made["ablations"] = _ablations(runs / "ablations")
     return made
 
 
@@ -220,6 +224,34 @@ def _comparison(runs: Path) -> str:
         looks = reached[name]
         rows.append([name, *(f"{looks[step]:.2f}" if step in looks else "" for step in steps)])
     return markdown(rows)
+
+
+def _ablations(runs: Path) -> str:
+    """What each choice gains or loses in dB, in the paper and in our short runs of equal cost."""
+    looks = {name: looks[-1] for name, looks in _logs(runs) if looks[-1]["step"]}
+    head = ["changed", "training steps", "minutes", "held-out crops", "difference", "the paper's"]
+    rows = [head]
+    for beside, label in (("groupsc", "GroupSC as it is"), ("sc", "SC as it is")):
+        if beside not in looks:
+            continue
+        usual = looks[beside]["held_out_psnr"]
+        rows.append([label, *_cost(looks[beside]), "", ""])
+        for ablation in ABLATIONS:
+            if ablation.beside == beside and ablation.run in looks:
+                last = looks[ablation.run]
+                gain = f"{last['held_out_psnr'] - usual:+.2f}"
+                paper = f"{ablation.published:+.2f}"
+                rows.append([ablation.changed, *_cost(last), gain, paper])
+    return markdown(rows)
+
+
+def _cost(look: dict[str, float]) -> list[str]:
+    """Steps and minutes that a run took, and what it reached."""
+    return [
+        f"{look['step']:.0f}",
+        f"{look['seconds'] / 60:.1f}",
+        f"{look['held_out_psnr']:.2f}",
+    ]
 
 
 def _logs(runs: Path) -> list[tuple[str, list[dict[str, float]]]]:
