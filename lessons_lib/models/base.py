@@ -170,7 +170,7 @@ class UnrolledModel(PatchModel):
         self.C = nn.Parameter(start.clone())
         self.D = nn.Parameter(start.clone())
         self.W = nn.Parameter(start.clone())
-        first = torch.full((config.steps, 1), config.threshold)
+        first = torch.full((config.steps, 1), float(config.threshold))
         if config.levels_255:
             # Thresholds belong to the noise: the first value is that of the loudest level.
             levels = torch.tensor(config.levels_255)
@@ -326,7 +326,7 @@ class NonLocalModel(UnrolledModel):
 
     def __init__(self, config: NonLocalConfig, dictionary: Tensor | None = None) -> None:
         super().__init__(config, dictionary)
-        start = torch.full((config.entries,), config.kappa)
+        start = torch.full((config.entries,), float(config.kappa))
         self.kappa = nn.Parameter(start, requires_grad=config.learn_kappa)
         updates = 1 if config.averaging == "shared" else len(config.refreshes)
         # ν = sigmoid(logit) lies between 0 and 1; a logit of 1 starts it at 0.73.

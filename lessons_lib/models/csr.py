@@ -47,7 +47,7 @@ class CSR(NonLocalModel):
 
     def __init__(self, config: CSRConfig, dictionary: Tensor | None = None) -> None:
         super().__init__(config, dictionary)
-        gammas = torch.full((config.steps,), config.gamma)
+        gammas = torch.full((config.steps,), float(config.gamma))
         if config.refreshes:
             gammas[: config.refreshes[0]] = min(config.gamma, 0.01)  # at 0 nothing would be learned
         self.raw_gammas = nn.Parameter(gammas)

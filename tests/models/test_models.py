@@ -329,6 +329,14 @@ def test_a_model_is_rebuilt_from_its_description(name, options):
     assert torch.equal(again(noisy), model(noisy))
 
 
+def test_first_values_may_be_whole_numbers():
+    # As TOML reads "kappa = 2".
+    whole = build("csr", {"kappa": 2, "gamma": 1, "threshold": 1})
+    same = build("csr", {"kappa": 2.0, "gamma": 1.0, "threshold": 1.0})
+    for one, other in zip(whole.parameters(), same.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
