@@ -24,7 +24,11 @@ PANELS = {
     ],
     "GroupSC, JPEG of quality 10": ["groupsc-jpeg-10"],
     "SC, mosaics": ["sc-demosaic-first", "sc-demosaic"],
-    "GroupSC, mosaics": ["groupsc-demosaic-first", "groupsc-demosaic"],
+    "GroupSC, mosaics": [
+        "groupsc-demosaic-first",
+        "groupsc-demosaic-second",
+        "groupsc-demosaic",
+    ],
     "GroupSC, colour, any noise up to 25": ["groupsc-color-blind"],
 }
 

@@ -134,6 +134,11 @@ def train(
         loss = restoration_loss(model(some.degraded, **some.told), some.clean, counts)
         fabric.backward(loss)
         for optimizer in optimizers:
+            if run.max_gradient:
+                # Beyond finite numbers there is no direction left to keep; a look finds out.
+                fabric.clip_gradients(
+                    model, optimizer, max_norm=run.max_gradient, error_if_nonfinite=False
+                )
             optimizer.step()
         learner.update_average(state.step)
         state.step += 1

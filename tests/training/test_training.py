@@ -1,5 +1,6 @@
 """Training: what it learns, that nothing stops it for good, and that it sees no test image."""
 
+import itertools
 import math
 import os
 import struct
@@ -209,6 +210,25 @@ def test_divergence_is_caught(tiny, tmp_path):
     assert state.finished
     assert all(torch.isfinite(value).all() for value in flat(state.weights).values())
     assert state.snapshot_psnr > 15
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_one_wild_batch_does_no_lasting_harm_to_shortened_gradients(
+    tiny, tmp_path, monkeypatch, optimizer
+):
+    def reached(name: str, wild: bool, **changes: float) -> float:
+        steps = itertools.count()
+
+        def loss(*arguments):
+            return restoration_loss(*arguments) * (1e6 if wild and next(steps) == 3 else 1)
+
+        monkeypatch.setattr("lessons_lib.training.loop.restoration_loss", loss)
+        run = replace(tiny, name=name, optimizer=optimizer, eps=1e-8, tolerated_drop=99, **changes)
+        return train(run, tmp_path, device="cpu").log[-1]["held_out_psnr"]
+
+    undisturbed = reached("calm", False)
+    assert reached("kept", True) < undisturbed - 0.1
+    assert reached("shortened", True, max_gradient=1.0) > undisturbed - 0.1
 
 
 def test_hopeless_divergence_ends(tiny, tmp_path):
@@ -458,6 +478,7 @@ def test_runs_in_the_queue_are_valid(path):
         ('schedule = "linear"', "schedule"),
         ('precision = "fp8"', "precision"),
         ("ema = 1.0", "ema"),
+        ("max_gradient = -1", "max_gradient"),
         ("learning_rate = nan", "learning_rate"),
         ("paces = {kapa = 2}", "unknown weight 'kapa'"),
         ("paces = {W = 0}", "pace of W must be positive"),
