@@ -27,6 +27,7 @@ PANELS = {
     "GroupSC, mosaics": [
         "groupsc-demosaic-first",
         "groupsc-demosaic-second",
+        "groupsc-demosaic-third",
         "groupsc-demosaic",
     ],
     "GroupSC, colour, any noise up to 25": ["groupsc-color-blind"],

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from lessons_lib.data import unknown
 from lessons_lib.evaluation.protocols import Task
 from lessons_lib.models import MODELS, PatchModel, build
+from lessons_lib.models.base import UnrolledModel
 
 
 class ConfigError(ValueError):
@@ -48,6 +49,8 @@ class Run:
             moves together; 0, as in the released code, leaves them. It is about 1 in every task. A
             batch on which the steps of the model blow up has one of 1e5, which the optimizer's
             averages then do not forget for hundreds of steps.
+        stability: weight of a penalty on steps so long that residuals would grow, see
+            `lessons_lib.training.stability`; 0 as in the paper. 0.05 is enough for mosaics.
         ema: decay of the exponential moving average of the weights; the average is what is scored
             and shipped.
         precision: "fp32", or "bf16" for half-precision products (fast where the processor has
@@ -87,6 +90,7 @@ class Run:
     paces: dict[str, float] = field(default_factory=dict)
     eps: float = 1e-3
     max_gradient: float = 0.0
+    stability: float = 0.0
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
@@ -142,8 +146,11 @@ class Run:
                 raise ConfigError(f"{key} is {known}, not {value!r}")
         if self.optimizer == "muon" and not model.matrices:
             raise ConfigError(f"model {self.model!r} has no matrices for the optimizer 'muon'")
-        if not 0 <= self.max_gradient < math.inf:
-            raise ConfigError(f"max_gradient must not be negative, but is {self.max_gradient}")
+        for key in ("max_gradient", "stability"):
+            if not 0 <= getattr(self, key) < math.inf:
+                raise ConfigError(f"{key} must not be negative, but is {getattr(self, key)}")
+        if self.stability and not isinstance(model, UnrolledModel):
+            raise ConfigError(f"model {self.model!r} has no C and D for 'stability'")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie between 0 and 1, not {self.ema}")
 

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from lessons_lib import metrics
 from lessons_lib.evaluation.processes import describe_device
 from lessons_lib.models import PatchModel, build
+from lessons_lib.models.base import UnrolledModel
 from lessons_lib.training.config import ConfigError, Run
 from lessons_lib.training.crops import Crops, Examples
+from lessons_lib.training.stability import growth, measured_entries
 from lessons_lib.training.start import first_model
 from lessons_lib.training.state import Learner, State, read_state, write_state
 
@@ -119,6 +121,7 @@ def train(
         here = f"{fabric.world_size} x {here}"
     earlier = state.spent.get(here, 0.0)
     counts = learner.model.estimate_counts((run.crop, run.crop)).to(fabric.device)
+    measured = measured_entries(run, learner.model) if run.stability else None
     share = slice(fabric.global_rank, None, fabric.world_size)
     saved_at = time.monotonic()
     longest, compiled_already = 0.0, False
@@ -132,6 +135,9 @@ def train(
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss = restoration_loss(model(some.degraded, **some.told), some.clean, counts)
+        if measured is not None:
+            assert isinstance(learner.model, UnrolledModel)  # `Run` has seen to it
+            loss = loss + run.stability * growth(learner.model, measured)
         fabric.backward(loss)
         for optimizer in optimizers:
             if run.max_gradient:

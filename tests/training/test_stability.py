@@ -1,0 +1,89 @@
+"""Models whose steps are too long are told apart from those that converge, and mended."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lessons_lib.degradations import PATTERNS, BayerMosaic
+from lessons_lib.models import build
+from lessons_lib.ops.dictionary import random_dictionary
+from lessons_lib.training import ConfigError, Run, train
+from lessons_lib.training.stability import growth, measured_entries
+
+MOSAIC = {"channels": 3, "patch": 3, "atoms": 40, "steps": 16}
+# Of few steps: a training that blows up would not show what the penalty does.
+GRAY = {"patch": 5, "atoms": 40, "steps": 2}
+
+
+def with_steps(length: float, options: dict[str, int]):
+    """A model whose steps are so many times as long as those that converge."""
+    model = build("sc", options)
+    dictionary = random_dictionary(model.config.entries, 40, torch.Generator().manual_seed(0))
+    model = build("sc", options, dictionary)
+    with torch.no_grad():
+        model.C *= length
+    return model
+
+
+def test_each_phase_of_a_mosaic_is_a_way_to_be_measured():
+    run = Run("mosaics", "sc", task="demosaic", options=MOSAIC)
+    measured = measured_entries(run, build("sc", MOSAIC))
+    assert measured.shape == (4, 27)
+    assert (measured.sum(1) == 9).all()
+    for row, pattern in zip(measured, PATTERNS, strict=True):
+        assert torch.equal(row.reshape(3, 3, 3), BayerMosaic(pattern).mask((3, 3))[0])
+    other = Run("noise", "sc", sigma_255=25.0, options=GRAY)
+    assert torch.equal(measured_entries(other, build("sc", GRAY)), torch.ones(1, 25))
+
+
+@pytest.mark.parametrize("length", [1.0, 8.0])
+def test_growth_is_that_of_residuals_in_the_models_own_steps(length):
+    model = with_steps(length, MOSAIC)
+    measured = measured_entries(Run("mosaics", "sc", task="demosaic", options=MOSAIC), model)
+    expected = 0.0
+    for known in measured:
+        # All residuals of one measured entry at a time, in which the mean of random ones lies.
+        y = torch.diag(known)[known.bool()].mT
+        z = torch.zeros(40, y.shape[1])
+        for _ in range(16):
+            z = z + model.C.mT @ (known[:, None] * (y - model.D @ z))
+        residual = known[:, None] * (y - model.D @ z)
+        mean = residual.square().sum() / y.shape[1]
+        expected += max(0.0, mean.log().item())
+    assert growth(model, measured).item() == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert (expected > 0) == (length == 8.0)
+
+
+def test_training_with_the_penalty_shortens_steps_that_are_too_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "lessons_lib.training.loop.first_model", lambda *arguments: with_steps(2.5, GRAY)
+    )
+    usual = Run(
+        "usual",
+        "sc",
+        sigma_255=25.0,
+        dataset="samples",
+        crop=20,
+        batch=2,
+        steps=30,
+        learning_rate=3e-3,
+        optimizer="muon",
+        schedule="cosine",
+        eps=1e-8,
+        max_gradient=1.0,
+        tolerated_drop=99.0,
+        options=GRAY,
+    )
+    reached = {}
+    for run in (usual, replace(usual, name="held", stability=0.3)):
+        state = train(run, tmp_path, device="cpu")
+        model = build("sc", GRAY)
+        model.load_state_dict(state.weights["model"])
+        reached[run.name] = growth(model, measured_entries(run, model)).item()
+    assert reached["held"] < reached["usual"] - 1
+
+
+def test_models_without_these_weights_are_refused():
+    with pytest.raises(ConfigError, match="stability"):
+        Run("x", "lista", sigma_255=25.0, stability=0.1)
