@@ -436,10 +436,9 @@ assert min(gains["JPEG 10"]) > 0.5
 
 # %% [markdown]
 # **What to notice.** The sparse prior does most of the work. GroupSC is furthest ahead on mosaics,
-# by 0.5 to 0.9 dB: what was not measured here was measured in a similar patch. Not all of that is
-# the second prior's, though: these weights were trained longer than SC's. To noise of 15 it adds
-# 0.05 to 0.14 dB, and to JPEG files next to nothing: these corners hold little that repeats. On
-# whole data sets the paper reports 0.4 dB for mosaics, 0.2 for JPEG files, and for noise of 25,
+# by 0.2 to 0.3 dB: what was not measured here was measured in a similar patch. To noise of 15 it
+# adds 0.05 to 0.14 dB, and to JPEG files next to nothing: these corners hold little that repeats.
+# On whole data sets the paper reports 0.4 dB for mosaics, 0.2 for JPEG files, and for noise of 25,
 # where a single patch knows less, 0.3 in gray and 0.5 in colour.
 #
 # ## What breaks
