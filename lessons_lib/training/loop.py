@@ -121,7 +121,9 @@ def train(
         here = f"{fabric.world_size} x {here}"
     earlier = state.spent.get(here, 0.0)
     counts = learner.model.estimate_counts((run.crop, run.crop)).to(fabric.device)
-    measured = measured_entries(run, learner.model) if run.stability else None
+    measured = None
+    if run.stability:
+        measured = measured_entries(run, learner.model).to(fabric.device)
     share = slice(fabric.global_rank, None, fabric.world_size)
     saved_at = time.monotonic()
     longest, compiled_already = 0.0, False

@@ -33,11 +33,11 @@ def growth(model: UnrolledModel, measured: Tensor) -> Tensor:
 
     Args:
         model: with weights C and D.
-        measured: ``(P, m)``, see `measured_entries`.
+        measured: ``(P, m)`` on the model's device, see `measured_entries`.
     """
-    known = measured.to(model.D)
-    step = torch.diag_embed(known) - known[:, :, None] * (model.D @ model.C.mT) * known[:, None]
+    back_and_forth = model.D @ model.C.mT
+    step = torch.diag_embed(measured) - measured[:, :, None] * back_and_forth * measured[:, None]
     for _ in range(DOUBLINGS):
         step = step @ step
-    mean = step.square().sum((1, 2)) / known.sum(1)
+    mean = step.square().sum((1, 2)) / measured.sum(1)
     return mean.log().relu().sum()

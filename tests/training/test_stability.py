@@ -7,7 +7,6 @@ import torch
 
 from lessons_lib.degradations import PATTERNS, BayerMosaic
 from lessons_lib.models import build
-from lessons_lib.ops.dictionary import random_dictionary
 from lessons_lib.training import ConfigError, Run, train
 from lessons_lib.training.stability import growth, measured_entries
 
@@ -19,8 +18,6 @@ GRAY = {"patch": 5, "atoms": 40, "steps": 2}
 def with_steps(length: float, options: dict[str, int]):
     """A model whose steps are so many times as long as those that converge."""
     model = build("sc", options)
-    dictionary = random_dictionary(model.config.entries, 40, torch.Generator().manual_seed(0))
-    model = build("sc", options, dictionary)
     with torch.no_grad():
         model.C *= length
     return model
