@@ -47,7 +47,7 @@ def curve(name: str) -> tuple[list[float], list[float]]:
     return hours, [float(look["held_out_psnr"]) for look in looks]
 
 
-figure = new_figure(13, 7, rows=2, columns=3)
+figure = new_figure(13, 9, rows=2, columns=3)
 for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=True):
     best = 0.0
     for index, name in enumerate(names):
@@ -58,6 +58,9 @@ for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=True):
         axes.plot(hours, decibels, style, marker=".", color=COLOURS[index], label=name)
         best = max(best, *decibels)
     # The first look, at what a run starts from, may lie far below everything else.
-    axes.set(title=title, xlabel="hours", ylabel="dB, held-out crops", ylim=(best - 2, best + 0.1))
-    axes.legend(frameon=False)
+    axes.set(
+        title=title, xlabel="hours", ylabel="dB, held-out crops", ylim=(best - 1.2, best + 0.1)
+    )
+    # Below the panel: curves fill it.
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
 figure.savefig(DOCS / "training.png")
