@@ -324,15 +324,15 @@ right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
 figure
 
 # %% [markdown]
-# **What to notice.** Training started κ at 1 for each pixel, so $\lVert\boldsymbol\kappa\rVert^2$ at
-# 81. It grew to 190 in the first 1500 steps and then fell to what the cell prints. The squares look
-# like a throw of dice: section 5 finds out whether they are.
+# **What to notice.** Training started κ at 1 for each pixel, so $\lVert\boldsymbol\kappa\rVert^2$
+# at 81. It grew to 190 in the first 1500 steps and then fell to what the cell prints. The squares
+# look like a throw of dice: section 5 finds out whether they are.
 #
 # On the right, noise alone puts $2\sigma^2\lVert\boldsymbol\kappa\rVert^2 \approx 1.1$ between any
 # two patches, twins or not: it takes two thirds of a similarity away and leaves a third. So groups
 # begin large and vague, hundreds of patches each. A look at the estimate makes them smaller, and
-# finds two kinds of patches: those on a brick, with a hundred relatives or so, and those at a joint,
-# with ten or twenty.
+# finds two kinds of patches: those on a brick, with a hundred relatives or so, and those at a
+# joint, with ten or twenty.
 #
 # Who resembles whom? Each panel below shows one column of Σ, laid over the photograph. The blue
 # square is the patch in question; a weight is drawn at the centre of the patch that it belongs to.
@@ -357,11 +357,11 @@ look(34, 8, [0, 1, 3])
 
 # %% [markdown]
 # **What to notice.** The colour bars leave out the patch itself. In the noise the two patches know
-# brick from mortar and no more: anything on a brick will do, and how well is decided by noise. After
-# a refresh the first patch, on the edge of an upright joint, has found its family: patches *on that
-# edge*, at the same distance from the mortar, and faintly all of the brick. The second, near a
-# corner, has few relatives besides its next neighbours, on its own edge and across the joint.
-# It gets a rectangle to look at: the window ends 24 patches away.
+# brick from mortar and no more: anything on a brick will do, and how well is decided by noise.
+# After a refresh the first patch, on the edge of an upright joint, has found its family: patches
+# *on that edge*, at the same distance from the mortar, and faintly all of the brick. The second,
+# near a corner, has few relatives besides its next neighbours, on its own edge and across the
+# joint. It gets a rectangle to look at: the window ends 24 patches away.
 #
 # Take a tour: choose a patch and a moment.
 
@@ -462,10 +462,10 @@ for count in (10, 100, 500):
 #
 # ## 5. What has it learned, and does it matter?
 #
-# Λ holds one threshold for each atom and each step. The paper draws it in Figure 13. Noise alone gives
-# $\mathbf c_j^\top \mathbf y$ the standard deviation $\sigma \lVert \mathbf c_j \rVert$. Atoms of C are
-# three times as long here as in SC, so only $\Lambda_j / (\sigma \lVert \mathbf c_j \rVert)$ can be
-# compared.
+# Λ holds one threshold for each atom and each step. The paper draws it in Figure 13. Noise alone
+# gives $\mathbf c_j^\top \mathbf y$ the standard deviation $\sigma \lVert \mathbf c_j \rVert$.
+# Atoms of C are three times as long here as in SC, so only $\Lambda_j / (\sigma \lVert \mathbf c_j
+# \rVert)$ can be compared.
 
 # %%
 figure = figures.new_figure(9, 3, columns=2)
@@ -529,13 +529,12 @@ for name, (chosen, window) in variants.items():
 # %%
 kept = model.kappa.clone()
 flat = torch.full_like(kept, float(kept.square().mean().sqrt()))
-others = {"as trained": kept, "shuffled": kept[torch.randperm(len(kept), generator=generator)],
-          "all alike": flat, "κ / 2": kept / 2, "2 κ": 2 * kept}
-for name, chosen in others.items():
+others = {"shuffled": kept[torch.randperm(len(kept), generator=generator)],
+          "all alike": flat, "κ / 2": kept / 2, "2 κ": 2 * kept, "as trained": kept}
+for name, chosen in others.items():  # the last one puts the trained κ back
     model.kappa.copy_(chosen)
     score = decibels(unroll(noisy[part], nus)[0], clean[part])
     print(f"  {name:12s}‖κ‖² = {model.kappa.square().sum():4.0f}{score:8.2f} dB")
-model.kappa.copy_(kept);
 
 # %% [markdown]
 # **What to notice.** The pattern is indeed chance, left over by the training's noise: no pixel of a
@@ -645,9 +644,9 @@ for level in (10, 15, 25, 35, 50):
 # **What to notice.** The lead that GroupSC has at its own σ does not survive another. With little
 # noise a patch begins with twice as many relatives as in training, and what is special about it is
 # voted down. With much noise groups begin small, and the estimates that a refresh compares are
-# still full of noise; thresholds made for groups then let through more of it than SC's do. In SC one
-# thing depends on σ, in GroupSC two do: Λ should grow with it, and κ shrink. `restore(model, noisy,
-# sigma)` does both at once, by scaling the image instead.
+# still full of noise; thresholds made for groups then let through more of it than SC's do. In SC
+# one thing depends on σ, in GroupSC two do: Λ should grow with it, and κ shrink. `restore(model,
+# noisy, sigma)` does both at once, by scaling the image instead.
 #
 # ## Further reading
 #

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import tomllib
 from collections.abc import Callable
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -227,31 +228,27 @@ def _comparison(runs: Path) -> str:
 
 
 def _ablations(runs: Path) -> str:
-    """What each choice gains or loses in dB, in the paper and in our short runs of equal cost."""
-    looks = {name: looks[-1] for name, looks in _logs(runs) if looks[-1]["step"]}
-    head = ["changed", "training steps", "minutes", "held-out crops", "difference", "the paper's"]
-    rows = [head]
+    """What each choice gains or loses in dB, in the paper and in our finished short runs."""
+    ends = {name: looks[-1] for name, looks in _logs(runs) if _finished(runs, name, looks)}
+    rows = [["changed", "training steps", "held-out crops", "difference", "the paper's"]]
     for beside, label in (("groupsc", "GroupSC as it is"), ("sc", "SC as it is")):
-        if beside not in looks:
+        if beside not in ends:
             continue
-        usual = looks[beside]["held_out_psnr"]
-        rows.append([label, *_cost(looks[beside]), "", ""])
+        usual = ends[beside]
+        rows.append([label, f"{usual['step']:.0f}", f"{usual['held_out_psnr']:.2f}", "", ""])
         for ablation in ABLATIONS:
-            if ablation.beside == beside and ablation.run in looks:
-                last = looks[ablation.run]
-                gain = f"{last['held_out_psnr'] - usual:+.2f}"
-                paper = f"{ablation.published:+.2f}"
-                rows.append([ablation.changed, *_cost(last), gain, paper])
+            if ablation.beside == beside and ablation.run in ends:
+                end = ends[ablation.run]
+                gain = f"{end['held_out_psnr'] - usual['held_out_psnr']:+.2f}"
+                reached = [f"{end['step']:.0f}", f"{end['held_out_psnr']:.2f}"]
+                rows.append([ablation.changed, *reached, gain, f"{ablation.published:+.2f}"])
     return markdown(rows)
 
 
-def _cost(look: dict[str, float]) -> list[str]:
-    """Steps and minutes that a run took, and what it reached."""
-    return [
-        f"{look['step']:.0f}",
-        f"{look['seconds'] / 60:.1f}",
-        f"{look['held_out_psnr']:.2f}",
-    ]
+def _finished(runs: Path, name: str, looks: list[dict[str, float]]) -> bool:
+    """Whether a run has taken all the steps that its TOML file asks for."""
+    asked = tomllib.loads((runs / f"{name}.toml").read_text(encoding="utf-8"))
+    return bool(looks[-1]["step"] == asked["steps"])
 
 
 def _logs(runs: Path) -> list[tuple[str, list[dict[str, float]]]]:
