@@ -235,14 +235,19 @@ def _ablations(runs: Path) -> str:
         if beside not in ends:
             continue
         usual = ends[beside]
-        rows.append([label, f"{usual['step']:.0f}", f"{usual['held_out_psnr']:.2f}", "", ""])
+        rows.append([label, *_reached(usual), "", ""])
         for ablation in ABLATIONS:
             if ablation.beside == beside and ablation.run in ends:
                 end = ends[ablation.run]
                 gain = f"{end['held_out_psnr'] - usual['held_out_psnr']:+.2f}"
-                reached = [f"{end['step']:.0f}", f"{end['held_out_psnr']:.2f}"]
-                rows.append([ablation.changed, *reached, gain, f"{ablation.published:+.2f}"])
+                paper = f"{ablation.published:+.2f}"
+                rows.append([ablation.changed, *_reached(end), gain, paper])
     return markdown(rows)
+
+
+def _reached(end: dict[str, float]) -> list[str]:
+    """Steps that a run took, and its dB."""
+    return [f"{end['step']:.0f}", f"{end['held_out_psnr']:.2f}"]
 
 
 def _finished(runs: Path, name: str, looks: list[dict[str, float]]) -> bool:
