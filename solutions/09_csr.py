@@ -505,7 +505,8 @@ assert (estimate - csr(noisy)).abs().max() < 1e-4, "24 of your steps are the net
 print("your 24 steps and the network agree")
 
 # %% [markdown]
-# What has training made of γ, Λ and κ?
+# What has training made of γ, Λ and κ? Λ is drawn as in lesson 08: in units of what noise adds to a
+# code, $\sigma \lVert \mathbf c_j \rVert$, for atoms of C are not equally long in all networks.
 
 # %%
 figure = figures.new_figure(11, 2.8, columns=3)
@@ -514,8 +515,9 @@ left.plot(csr.gammas, "o-", markersize=4)
 left.plot(build("csr", {}).gammas, ":", color="0.5", label="before training")
 left.set(xlabel="step", ylabel="γ", ylim=(0, None))
 for model, name, style in ((sc, "SC", "s--"), (csr, "CSR", "o-")):
-    right.plot(model.thresholds.mean(dim=(1, 2)), style, markersize=4, label=name)
-right.set(xlabel="step", ylabel="mean of Λ over atoms", ylim=(0, None))
+    relative = model.thresholds[:, :, 0] / (sigma * model.C.norm(dim=0))
+    right.plot(relative.median(dim=1).values, style, markersize=4, label=name)
+right.set(xlabel="step", ylabel="median of Λ / (σ‖c‖)", ylim=(0, None))
 left.legend(frameon=False)
 right.legend(frameon=False)
 shown = last.imshow(csr.kappa.abs().unflatten(0, (9, 9)), vmin=0)
@@ -524,12 +526,12 @@ figure.colorbar(shown, ax=last)
 figure
 
 # %% [markdown]
-# **What to notice.** There are two regimes. Before the first refresh β says little, γ is near 0,
-# and the network is SC with SC's thresholds. From then on two pulls share the work: where γ is
-# large, Λ is small. The very last step has both, and its γ is almost 8: by then the guesses are
-# good, and a code ends up as what its relatives have, or stays where it was. Patches are compared
-# by a ring of pixels; the corners of a patch, and its middle, hardly count. Nobody told the network
-# any of this.
+# **What to notice.** There are two regimes. Before the first refresh β says little, γ is below 0.25,
+# and the network is little else than SC with lower thresholds: an entry has to be 1.8 times what
+# noise adds to it, in SC 2.6 times. From then on two pulls share the work: where γ is large, Λ is
+# small. The very last step has both, and its γ is almost 8: by then the guesses are good, and a
+# code ends up as what its relatives have, or stays where it was. Patches are compared by a ring of
+# pixels; the corners of a patch, and its middle, hardly count. Nobody told the network any of this.
 #
 # ## Results: SC, CSR, GroupSC
 #
