@@ -1,7 +1,8 @@
 """Draw docs/training.png, the curves of docs/results.md: ``python docs/make_training.py``.
 
 dB on held-out crops against hours, from the logs beside the runs' TOML files. A run that starts
-from another one's weights begins at the hours which that one took.
+from another one's weights begins at the hours which that one took. Runs for different noise or
+quality are drawn from their own beginning, and below their own best.
 """
 
 import csv
@@ -32,35 +33,67 @@ PANELS = {
     ],
     "GroupSC, colour, any noise up to 25": ["groupsc-color-blind"],
 }
+# One colour for each model, one style for each level.
+APART = {
+    "gray, other noise levels": [
+        ["sc-gray-5", "sc-gray-15", "sc-gray-50"],
+        ["csr-gray-5", "csr-gray-15", "csr-gray-50"],
+        ["groupsc-gray-5", "groupsc-gray-15", "groupsc-gray-50"],
+    ],
+    "colour, one noise level": [
+        ["sc-color-25"],
+        ["csr-color-25"],
+        ["groupsc-color-25", "groupsc-color-15", "groupsc-color-50"],
+    ],
+    "GroupSC, JPEG of other qualities": [[], [], [f"groupsc-jpeg-{q}" for q in (20, 30, 40)]],
+}
 
 
-def curve(name: str) -> tuple[list[float], list[float]]:
+def looks(name: str) -> tuple[list[float], list[float]]:
     """Hours and dB of a run; none if it has not begun."""
     log = RUNS / name / "log.csv"
     if not log.exists():
         return [], []
     with log.open(encoding="utf-8") as file:
-        looks = list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    return [float(row["seconds"]) / 3600 for row in rows], [
+        float(row["held_out_psnr"]) for row in rows
+    ]
+
+
+def hours_before(name: str) -> float:
+    """What the runs took whose weights this one starts from."""
     start = read_run(RUNS / f"{name}.toml").start
-    before = curve(start)[0][-1] if start else 0.0
-    hours = [before + float(look["seconds"]) / 3600 for look in looks]
-    return hours, [float(look["held_out_psnr"]) for look in looks]
+    return hours_before(start) + looks(start)[0][-1] if start else 0.0
 
 
-figure = new_figure(13, 9, rows=2, columns=3)
-for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=True):
+figure = new_figure(13, 13, rows=3, columns=3)
+for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
     best = 0.0
     for index, name in enumerate(names):
-        hours, decibels = curve(name)
+        hours, decibels = looks(name)
         if not hours:
             continue
         style = LINE_STYLES[index % len(LINE_STYLES)]
-        axes.plot(hours, decibels, style, marker=".", color=COLOURS[index], label=name)
+        begun = hours_before(name)
+        moved = [begun + hour for hour in hours]
+        axes.plot(moved, decibels, style, marker=".", color=COLOURS[index], label=name)
         best = max(best, *decibels)
     # The first look, at what a run starts from, may lie far below everything else.
     axes.set(
         title=title, xlabel="hours", ylabel="dB, held-out crops", ylim=(best - 1.2, best + 0.1)
     )
+for axes, (title, models) in zip(figure.axes[len(PANELS) :], APART.items(), strict=True):
+    for names, colour in zip(models, COLOURS, strict=False):
+        for name, style in zip(names, LINE_STYLES, strict=False):
+            hours, decibels = looks(name)
+            below = [decibel - max(decibels) for decibel in decibels]
+            if hours:
+                axes.plot(hours, below, style, marker=".", color=colour, label=name)
+    axes.set(
+        title=title, xlabel="hours of this run", ylabel="dB below its best", ylim=(-0.62, 0.02)
+    )
+for axes in figure.axes:
     # Below the panel: curves fill it.
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
 figure.savefig(DOCS / "training.png")

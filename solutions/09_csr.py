@@ -526,10 +526,10 @@ figure.colorbar(shown, ax=last)
 figure
 
 # %% [markdown]
-# **What to notice.** There are two regimes. Before the first refresh β says little, γ is below 0.25,
-# and the network is little else than SC with lower thresholds: an entry has to be 1.8 times what
-# noise adds to it, in SC 2.6 times. From then on two pulls share the work: where γ is large, Λ is
-# small. The very last step has both, and its γ is almost 8: by then the guesses are good, and a
+# **What to notice.** There are two regimes. Before the first refresh β says little, γ is below
+# 0.25, and the network is little else than SC with lower thresholds: an entry has to be 1.8 times
+# what noise adds to it, in SC 2.6 times. From then on two pulls share the work: where γ is large, Λ
+# is small. The very last step has both, and its γ is almost 8: by then the guesses are good, and a
 # code ends up as what its relatives have, or stays where it was. Patches are compared by a ring of
 # pixels; the corners of a patch, and its middle, hardly count. Nobody told the network any of this.
 #
