@@ -5,14 +5,15 @@ from another one's weights begins at the hours which that one took. Runs for dif
 quality are drawn from their own beginning, and below their own best.
 """
 
-import csv
 from pathlib import Path
 
+from lessons_lib.evaluation.report import logs
 from lessons_lib.training.config import read_run
 from lessons_lib.viz.figures import COLOURS, LINE_STYLES, new_figure
 
 DOCS = Path(__file__).parent
 RUNS = DOCS.parent / "runs"
+LOGS = dict(logs(RUNS))
 # Held-out crops are as large as a run's own, so that only runs of one panel can be compared.
 PANELS = {
     "SC, gray, σ = 25": ["sc-gray-25", "sc-gray-25-muon"],
@@ -51,14 +52,8 @@ APART = {
 
 def looks(name: str) -> tuple[list[float], list[float]]:
     """Hours and dB of a run; none if it has not begun."""
-    log = RUNS / name / "log.csv"
-    if not log.exists():
-        return [], []
-    with log.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [float(row["seconds"]) / 3600 for row in rows], [
-        float(row["held_out_psnr"]) for row in rows
-    ]
+    rows = LOGS.get(name, [])
+    return [row["seconds"] / 3600 for row in rows], [row["held_out_psnr"] for row in rows]
 
 
 def hours_before(name: str) -> float:

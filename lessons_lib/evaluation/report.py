@@ -199,7 +199,7 @@ def _weights(compared: list[tuple[StoredScore, Published]]) -> str:
 def _training(runs: Path) -> str:
     """What each run has reached after some hours, from the logs of its looks."""
     rows = [["run", "crops/s", "hours", *(f"{hours:g} h" for hours in HOURS)]]
-    for name, looks in _logs(runs):
+    for name, looks in logs(runs):
         last = looks[-1]
         if last["step"] == 0:
             continue
@@ -217,7 +217,7 @@ def _comparison(runs: Path) -> str:
     """What short runs have reached after the same steps; the best at the last look comes first."""
     reached = {
         name: {int(look["step"]): look["held_out_psnr"] for look in looks}
-        for name, looks in _logs(runs)
+        for name, looks in logs(runs)
     }
     steps = sorted(set().union(*reached.values()))
     rows = [["run", *(f"{step} steps" for step in steps)]]
@@ -229,7 +229,7 @@ def _comparison(runs: Path) -> str:
 
 def _ablations(runs: Path) -> str:
     """What each choice gains or loses in dB, in the paper and in our finished short runs."""
-    ends = {name: looks[-1] for name, looks in _logs(runs) if _finished(runs, name, looks)}
+    ends = {name: looks[-1] for name, looks in logs(runs) if _finished(runs, name, looks)}
     rows = [["changed", "training steps", "held-out crops", "difference", "the paper's"]]
     for beside, label in (("groupsc", "GroupSC as it is"), ("sc", "SC as it is")):
         if beside not in ends:
@@ -256,8 +256,8 @@ def _finished(runs: Path, name: str, looks: list[dict[str, float]]) -> bool:
     return bool(looks[-1]["step"] == asked["steps"])
 
 
-def _logs(runs: Path) -> list[tuple[str, list[dict[str, float]]]]:
-    """Names of the runs in a folder, and the rows of their logs."""
+def logs(runs: Path) -> list[tuple[str, list[dict[str, float]]]]:
+    """Names of the runs in a folder that have begun, and the rows of their logs, one a look."""
     found = []
     for log in sorted(runs.glob("*/log.csv")):
         with log.open(encoding="utf-8") as file:
