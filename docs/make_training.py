@@ -2,7 +2,7 @@
 
 dB on held-out crops against hours, from the logs beside the runs' TOML files. A run that starts
 from another one's weights begins at the hours which that one took. Runs for different noise or
-quality are drawn from their own beginning, and below their own best.
+quality are drawn from their own beginning, or from that of their first part, and below their best.
 """
 
 from pathlib import Path
@@ -62,6 +62,16 @@ def hours_before(name: str) -> float:
     return hours_before(start) + looks(start)[0][-1] if start else 0.0
 
 
+def with_first_part(name: str) -> tuple[list[float], list[float]]:
+    """As `looks`, after those of the run's first part, if it has one."""
+    hours, decibels = looks(name)
+    start = read_run(RUNS / f"{name}.toml").start
+    if start != f"{name}-first":
+        return hours, decibels
+    earlier, risen = looks(start)
+    return earlier + [earlier[-1] + hour for hour in hours], risen + decibels
+
+
 figure = new_figure(13, 13, rows=3, columns=3)
 for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
     best = 0.0
@@ -81,7 +91,7 @@ for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
 for axes, (title, models) in zip(figure.axes[len(PANELS) :], APART.items(), strict=True):
     for names, colour in zip(models, COLOURS, strict=False):
         for name, style in zip(names, LINE_STYLES, strict=False):
-            hours, decibels = looks(name)
+            hours, decibels = with_first_part(name)
             below = [decibel - max(decibels) for decibel in decibels]
             if hours:
                 axes.plot(hours, below, style, marker=".", color=colour, label=name)
