@@ -95,9 +95,7 @@ for axes, (title, models) in zip(figure.axes[len(PANELS) :], APART.items(), stri
             below = [decibel - max(decibels) for decibel in decibels]
             if hours:
                 axes.plot(hours, below, style, marker=".", color=colour, label=name)
-    axes.set(
-        title=title, xlabel="hours of this run", ylabel="dB below its best", ylim=(-0.62, 0.02)
-    )
+    axes.set(title=title, xlabel="hours", ylabel="dB below its best", ylim=(-0.62, 0.02))
 for axes in figure.axes:
     # Below the panel: curves fill it.
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
