@@ -7,8 +7,8 @@ quality are drawn from their own beginning, or from that of their first part, an
 
 from pathlib import Path
 
-from lessons_lib.evaluation.report import logs
-from lessons_lib.training.config import read_run
+from lessons_lib.evaluation.report import hours_to, logs
+from lessons_lib.training.config import Run, read_run
 from lessons_lib.viz.figures import COLOURS, LINE_STYLES, new_figure
 
 DOCS = Path(__file__).parent
@@ -56,20 +56,19 @@ def looks(name: str) -> tuple[list[float], list[float]]:
     return [row["seconds"] / 3600 for row in rows], [row["held_out_psnr"] for row in rows]
 
 
-def hours_before(name: str) -> float:
-    """What the runs took whose weights this one starts from."""
-    start = read_run(RUNS / f"{name}.toml").start
-    return hours_before(start) + looks(start)[0][-1] if start else 0.0
-
-
-def with_first_part(name: str) -> tuple[list[float], list[float]]:
-    """As `looks`, after those of the run's first part, if it has one."""
+def with_first_parts(name: str) -> tuple[list[float], list[float]]:
+    """As `looks`, after those of the run that it continues, if that one is for the same thing."""
     hours, decibels = looks(name)
-    start = read_run(RUNS / f"{name}.toml").start
-    if start != f"{name}-first":
+    run = read_run(RUNS / f"{name}.toml")
+    if not run.start or aim(read_run(RUNS / f"{run.start}.toml")) != aim(run):
         return hours, decibels
-    earlier, risen = looks(start)
+    earlier, risen = with_first_parts(run.start)
     return earlier + [earlier[-1] + hour for hour in hours], risen + decibels
+
+
+def aim(run: Run) -> tuple[str, str, float, int]:
+    """What is trained to restore what."""
+    return run.model, run.task, run.sigma_255, run.quality
 
 
 figure = new_figure(13, 13, rows=3, columns=3)
@@ -80,7 +79,7 @@ for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
         if not hours:
             continue
         style = LINE_STYLES[index % len(LINE_STYLES)]
-        begun = hours_before(name)
+        begun = hours_to(read_run(RUNS / f"{name}.toml").start, RUNS)
         moved = [begun + hour for hour in hours]
         axes.plot(moved, decibels, style, marker=".", color=COLOURS[index], label=name)
         best = max(best, *decibels)
@@ -91,7 +90,7 @@ for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
 for axes, (title, models) in zip(figure.axes[len(PANELS) :], APART.items(), strict=True):
     for names, colour in zip(models, COLOURS, strict=False):
         for name, style in zip(names, LINE_STYLES, strict=False):
-            hours, decibels = with_first_part(name)
+            hours, decibels = with_first_parts(name)
             below = [decibel - max(decibels) for decibel in decibels]
             if hours:
                 axes.plot(hours, below, style, marker=".", color=colour, label=name)

@@ -26,7 +26,7 @@ from lessons_lib.evaluation.explain_gap import (
 )
 from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import published, rows
-from lessons_lib.evaluation.report import ReportError, fill, tables
+from lessons_lib.evaluation.report import ReportError, fill, hours_to, tables
 from lessons_lib.evaluation.scores import store, stored
 from lessons_lib.training.queue import read_queue
 
@@ -121,6 +121,32 @@ def test_weights_are_shown_beside_the_paper_with_what_they_cost(kept):
     methods = [line.split(" | ")[0][2:] for line in made[2:]]
     assert set(methods) <= set(cards())
     assert "lista-gray-25" not in methods  # nothing published to be compared with
+
+
+def test_hours_in_all_count_what_weights_began_from(tmp_path):
+    for name, start, hours in (("a", "", 1), ("b", "a", 2), ("c", "../b", 4)):
+        folder = tmp_path / "choices" if name == "c" else tmp_path
+        write_log(folder / name, (0, 10, 20.0), (100, 3600 * hours, 29.0))
+        (folder / f"{name}.toml").write_text(f'start = "{start}"' if start else "")
+    assert hours_to("", tmp_path) == 0
+    assert hours_to("b", tmp_path) == 3
+    assert hours_to("c", tmp_path / "choices") == 7
+    with pytest.raises(FileNotFoundError):
+        hours_to("nobody", tmp_path)
+
+
+def test_weights_show_hours_in_all_where_the_runs_are_at_hand(tmp_path):
+    def row(runs: Path) -> list[str]:
+        made = tables(SCORES, runs)["trained weights"].splitlines()
+        (line,) = (line for line in made if line.startswith("| sc-color-25 | CBSD68"))
+        return line.split(" | ")
+
+    card = cards()["sc-color-25"]
+    own = sum(card.hours.values())
+    *_, hours, in_all, _, _ = row(ROOT / "runs")
+    assert hours == f"{own:.2f}"
+    assert in_all == f"{own + hours_to(card.run['start'], ROOT / 'runs'):.2f}" != hours
+    assert row(tmp_path)[-3] == "–"
 
 
 def test_scores_of_other_weights_are_refused(kept):
