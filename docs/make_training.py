@@ -2,7 +2,8 @@
 
 dB on held-out crops against hours, from the logs beside the runs' TOML files. A run that starts
 from another one's weights begins at the hours which that one took. Runs for different noise or
-quality are drawn from their own beginning, or from that of their first part, and below their best.
+quality are drawn from their own beginning, or from that of the run they continue, and below their
+best.
 """
 
 from pathlib import Path
