@@ -7,15 +7,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from lessons_lib import checkpoints
+from lessons_lib import checkpoints, data
 from lessons_lib.checkpoints import cards
 from lessons_lib.cli import main
-from lessons_lib.evaluation import Inference, denoising, evaluate
+from lessons_lib.evaluation import Inference, Score, denoising, evaluate
 from lessons_lib.evaluation.ablations import ABLATIONS
+from lessons_lib.evaluation.benchmark import ImageScore
 from lessons_lib.evaluation.explain_gap import (
     NOT_ROUNDED,
     Convention,
@@ -28,6 +30,7 @@ from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import published, rows
 from lessons_lib.evaluation.report import ReportError, fill, hours_to, tables
 from lessons_lib.evaluation.scores import store, stored
+from lessons_lib.evaluation.unfinished import Unfinished
 from lessons_lib.training.queue import read_queue
 
 ROOT = Path(__file__).parents[1]
@@ -250,16 +253,91 @@ def test_shipped_pages_show_what_the_kept_scores_say():
         assert fill(text, made) == text, f"run: lessons report --runs runs {page.name}"
 
 
+# Evaluations that are broken off -------------------------------------------------------------
+
+
+def evaluate_until(images: int, folder: Path, *arguments: object) -> None:
+    """The command, broken off when so many images are done."""
+    done = [0]
+
+    def interrupted(self: Unfinished, score: Score, image: ImageScore) -> None:
+        keep(self, score, image)
+        done[0] += 1
+        if done[0] == images:
+            raise KeyboardInterrupt
+
+    keep = Unfinished.add
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Unfinished, "add", interrupted)
+        assert run("evaluate", *arguments, "--store", folder) == 130
+    assert done == [images]
+
+
+def measured(folder: Path, *arguments: object) -> list[str]:
+    """Files that the command measures, as it ends its work."""
+    files = []
+
+    def listed(self: Unfinished, score: Score, image: ImageScore) -> None:
+        files.append(image.file)
+        keep(self, score, image)
+
+    keep = Unfinished.add
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Unfinished, "add", listed)
+        assert run("evaluate", *arguments, "--store", folder) == 0
+    return files
+
+
+def test_an_evaluation_goes_on_where_it_was_broken_off(tmp_path, capsys):
+    arguments = ["--method", "noisy", "--sigma", 25]
+    files = [file.name for file in data.load("samples").files]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert measured(whole, *arguments) == files
+    evaluate_until(2, parts, *arguments)
+    assert list(stored(parts)) == []
+    evaluate_until(1, parts, *arguments)
+    (path,) = parts.iterdir()
+    # Killed in the middle of a line.
+    path.write_text(path.read_text(encoding="utf-8") + '{"file": "co', encoding="utf-8")
+    assert measured(parts, *arguments) == files[3:]
+    (kept,) = (json.loads(path.read_text(encoding="utf-8")) for path in parts.iterdir())
+    (wanted,) = (json.loads(path.read_text(encoding="utf-8")) for path in whole.iterdir())
+    for score in (kept, wanted):
+        del score["seconds_per_image"]
+        for row in score["per_image"]:
+            del row["seconds"]
+    assert kept == wanted
+
+
+def test_what_was_measured_otherwise_is_measured_again(tmp_path):
+    """With other noise, other weights or images, on another device, nothing is known."""
+    arguments = ["--method", "noisy", "--sigma", 25]
+    evaluate_until(2, tmp_path, *arguments)
+    files = [file.name for file in data.load("samples").files]
+    assert measured(tmp_path, "--method", "noisy", "--sigma", 15) == files
+    (path,) = tmp_path.glob("*.jsonl")
+    device = json.loads(path.read_text(encoding="utf-8").split("\n")[0])["device"]
+    blank = Score("noisy", denoising("samples", 25), (), data.load("samples").sha256)
+    assert len(Unfinished(tmp_path, device).known(blank)) == 2
+    assert Unfinished(tmp_path, "another device").known(blank) == []
+    for change in ({"weights_sha256": "0"}, {"data_sha256": "0"}, {"precision": "bf16"}):
+        evaluate_until(2, tmp_path, *arguments)
+        assert Unfinished(tmp_path, device).known(replace(blank, **change)) == []
+
+
 # Several processes, one score ----------------------------------------------------------------
+
+
+def evaluate_by_two(*arguments: object) -> Any:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "lessons_lib", "evaluate", "--json", "--device", "cpu", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return json.loads(done.stdout)
 
 
 @pytest.mark.slow
 def test_two_processes_share_the_images_and_agree_with_one():
-    wanted = ["--method", "dct", "--sigma", "25", "--limit", "3", "--json", "--device", "cpu"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "lessons_lib", "evaluate", *wanted]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    together = json.loads(done.stdout)
+    together = evaluate_by_two("--method", "dct", "--sigma", 25, "--limit", 3)
     alone = evaluate("dct", denoising("samples", 25), limit=3).as_dict()
     assert [row["file"] for row in together["per_image"]] == [
         row["file"] for row in alone["per_image"]
@@ -270,6 +348,30 @@ def test_two_processes_share_the_images_and_agree_with_one():
             [row[key] for row in alone["per_image"]], abs=1e-4
         )
     assert together["data_sha256"] == alone["data_sha256"]
+
+
+@pytest.mark.slow
+def test_two_processes_share_what_is_missing(tmp_path):
+    arguments = ["--method", "noisy", "--sigma", 25, "--store", tmp_path]
+    together = evaluate_by_two(*arguments)
+    files = [row["file"] for row in together["per_image"]]
+    (kept,) = tmp_path.iterdir()
+    device = json.loads(kept.read_text(encoding="utf-8"))["device"]
+    kept.unlink()
+    # As if one of them had been ahead: its two images are there, of the other's none.
+    blank = replace(evaluate("noisy", denoising("samples", 25), limit=1), per_image=())
+    blank = replace(blank, data_sha256=together["data_sha256"])
+    unfinished = Unfinished(tmp_path, device)
+    assert unfinished.known(blank) == []
+    for file in (files[0], files[2]):
+        unfinished.add(blank, ImageScore(file, 1.0, 0.5, 2.0))
+    rows = {row["file"]: row for row in together["per_image"]}
+    for row in evaluate_by_two(*arguments)["per_image"]:
+        known = row["file"] in (files[0], files[2])
+        assert (row["psnr"] == 1.0) == known
+        assert known or row["psnr"] == pytest.approx(rows[row["file"]]["psnr"], abs=1e-6)
+    (kept,) = tmp_path.iterdir()
+    assert kept.suffix == ".json"
 
 
 # Why numbers differ --------------------------------------------------------------------------

@@ -42,7 +42,11 @@ def evaluate(
     limit: Limit = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     store: Annotated[
-        Path | None, typer.Option(help="Keep the score in this folder, for 'lessons report'.")
+        Path | None,
+        typer.Option(
+            help="Keep the score in this folder, for 'lessons report'; broken off, the same "
+            "command goes on after the last image."
+        ),
     ] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
@@ -66,17 +70,21 @@ def evaluate(
     from lessons_lib.evaluation import evaluate as run
     from lessons_lib.evaluation.processes import describe_device, together
     from lessons_lib.evaluation.scores import store as keep
+    from lessons_lib.evaluation.unfinished import Unfinished
 
     find_method(name, goal)
     protocol = make_protocol(goal, dataset, sigma=sigma, pattern=pattern, quality=quality)
     with together(device) as place:
         with progress_bar(f"{name} on {dataset}", shown=place.speaks) as show:
             inference = Inference(place.device, form, overlap)
-            score = run(name, protocol, limit, show, inference)
+            measured_on = describe_device(place.device)
+            unfinished = Unfinished(store, measured_on) if store is not None else None
+            score = run(name, protocol, limit, show, inference, unfinished)
         if not place.speaks:
             return
-        if store is not None:
-            keep(score, store, describe_device(place.device))
+        if store is not None and unfinished is not None:
+            keep(score, store, measured_on)
+            unfinished.remove(score)
     if as_json:
         typer.echo(json.dumps(score.as_dict(), allow_nan=False, indent=2))
     else:

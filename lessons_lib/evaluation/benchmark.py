@@ -14,6 +14,7 @@ from lessons_lib.classical import Progress
 from lessons_lib.evaluation.methods import INFERENCE, Inference, find_method, restore, weights
 from lessons_lib.evaluation.paper import Published, published
 from lessons_lib.evaluation.protocols import Protocol
+from lessons_lib.evaluation.unfinished import Unfinished
 from lessons_lib.models.restore import Precision, resolve_precision
 
 
@@ -48,6 +49,15 @@ class Score:
     weights_sha256: str | None = None
     precision: Precision | None = None
     overlap: int | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name of a file for it: no two methods, data sets, settings or overlaps share one."""
+        protocol = self.protocol
+        setting = protocol.setting.removeprefix("sigma=").replace(" ", "-")
+        task = "" if protocol.task == "denoise" else f"{protocol.task}-"
+        overlap = "" if self.overlap is None else f"-overlap{self.overlap}"
+        return f"{protocol.dataset}-{task}{setting}-{self.method}{overlap}"
 
     @property
     def psnr(self) -> float:
@@ -106,6 +116,7 @@ def evaluate(
     limit: int | None = None,
     progress: Progress | None = None,
     inference: Inference = INFERENCE,
+    unfinished: Unfinished | None = None,
 ) -> Score:
     """Score a method by a protocol.
 
@@ -117,6 +128,7 @@ def evaluate(
         limit: only the first so many images of the data set.
         progress: called with the share done, from 0 to 1.
         inference: see `find_method`.
+        unfinished: keeps the score of each image at once; those that it has are not measured again.
 
     Raises:
         MethodError: see `restore`.
@@ -124,39 +136,50 @@ def evaluate(
     """
     find_method(method, protocol.task, inference)
     dataset = data.load(protocol.dataset, limit)
+    blank = Score(method, protocol, (), dataset.sha256)
+    if method in cards():
+        blank = replace(
+            blank,
+            weights_sha256=load_card(method).sha256,
+            precision=resolve_precision(weights(method, inference.device), inference.precision),
+            overlap=inference.overlap,
+        )
     rank, processes = 0, 1
     if distributed.is_initialized():
         rank, processes = distributed.get_rank(), distributed.get_world_size()
-    scores = {}
-    for index, (name, image) in enumerate(dataset):
-        if index % processes != rank:
+    known: list[Any] = []
+    if unfinished is not None and rank == 0:
+        known = unfinished.known(blank)
+    if processes > 1:
+        told = [known]
+        distributed.broadcast_object_list(told)
+        (known,) = told
+    scores = {row["file"]: ImageScore(**row) for row in known}
+    missing = [file.name for file in dataset.files if file.name not in scores]
+    mine = missing[rank::processes]
+    for name, image in dataset:
+        if name not in mine:
             continue
+        done = len(dataset) - len(missing) + missing.index(name)
         clean = protocol.clean(image)
         degraded = protocol.degradation(clean, key=name)
 
-        def report(share: float, index: int = index) -> None:
+        def report(share: float, done: int = done) -> None:
             if progress is not None:
-                progress((index + share) / len(dataset))
+                progress((done + share) / len(dataset))
 
         started = time.perf_counter()
         estimate = restore(method, degraded, protocol.degradation, protocol.task, report, inference)
         seconds = time.perf_counter() - started
-        scores[index] = ImageScore(name, *protocol.score(estimate, clean), seconds)
+        scores[name] = ImageScore(name, *protocol.score(estimate, clean), seconds)
+        if unfinished is not None:
+            unfinished.add(blank, scores[name])
         report(1.0)
     if processes > 1:
         shares: list[Any] = [None] * processes
         distributed.all_gather_object(shares, scores)
-        scores = {index: score for share in shares for index, score in share.items()}
-    in_order = tuple(scores[index] for index in sorted(scores))
-    score = Score(method, protocol, in_order, dataset.sha256)
-    if method not in cards():
-        return score
-    return replace(
-        score,
-        weights_sha256=load_card(method).sha256,
-        precision=resolve_precision(weights(method, inference.device), inference.precision),
-        overlap=inference.overlap,
-    )
+        scores = {name: score for share in shares for name, score in share.items()}
+    return replace(blank, per_image=tuple(scores[file.name] for file in dataset.files))
 
 
 def _finite(value: float) -> float | None:

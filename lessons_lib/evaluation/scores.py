@@ -59,13 +59,7 @@ def store(score: Score, folder: Path, device: str) -> Path:
     content = score.as_dict() | {"device": device}
     # What was published stands in a table of its own, and may be corrected there.
     del content["paper"], content["difference"]
-    protocol = score.protocol
-    setting = protocol.setting.removeprefix("sigma=").replace(" ", "-")
-    task = "" if protocol.task == "denoise" else f"{protocol.task}-"
-    name = f"{protocol.dataset}-{task}{setting}-{score.method}"
-    if score.overlap is not None:
-        name += f"-overlap{score.overlap}"
-    path = folder / f"{name}.json"
+    path = folder / f"{score.stem}.json"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, allow_nan=False, indent=1) + "\n", encoding="utf-8")
     return path
