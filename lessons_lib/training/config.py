@@ -49,6 +49,8 @@ class Run:
             moves together; 0, as in the released code, leaves them. It is about 1 in every task. A
             batch on which the steps of the model blow up has one of 1e5, which the optimizer's
             averages then do not forget for hundreds of steps.
+        balanced: whether each crop's squared error is divided by what a method without training
+            leaves of its image, see `lessons_lib.training.balance`; not so in the paper.
         stability: weight of a penalty on steps so long that residuals would grow, see
             `lessons_lib.training.stability`; 0 as in the paper. 0.05 is enough for mosaics.
         ema: decay of the exponential moving average of the weights; the average is what is scored
@@ -90,6 +92,7 @@ class Run:
     paces: dict[str, float] = field(default_factory=dict)
     eps: float = 1e-3
     max_gradient: float = 0.0
+    balanced: bool = False
     stability: float = 0.0
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -5,7 +5,8 @@ state to save: a run that was killed goes on with the very crops and the very no
 seen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from lessons_lib.evaluation.leaks import refuse_test_images
 from lessons_lib.ops.colour import rgb_to_luma
 from lessons_lib.ops.dictionary import learn_dictionary
 from lessons_lib.ops.patches import centre
+from lessons_lib.training.balance import image_scales, noise_levels
 from lessons_lib.training.config import ConfigError, Run
 
 HELD_OUT = 12
@@ -33,17 +35,19 @@ class Examples:
         degraded: ``(B, C, h, w)``, what it is made from.
         told: what a model is told besides, by the names that its ``forward`` has for it: ``mask``
             ``(B, C, h, w)``, ``sigma`` ``(B,)``, or nothing.
+        scale: ``(B,)``, what a crop's differences are multiplied by before they are squared.
     """
 
     clean: Tensor
     degraded: Tensor
     told: dict[str, Tensor]
+    scale: Tensor
 
     def part(self, which: slice, device: torch.device | None = None) -> "Examples":
         """Some of them, on a device."""
         clean, degraded = (crops[which].to(device) for crops in (self.clean, self.degraded))
         told = {name: values[which].to(device) for name, values in self.told.items()}
-        return Examples(clean, degraded, told)
+        return Examples(clean, degraded, told, self.scale[which].to(device))
 
 
 class Crops:
@@ -85,6 +89,11 @@ class Crops:
         self.held_out = [images[index] for index in order[:count]]
         self.training = [images[index] for index in order[count:]]
 
+    @cached_property
+    def scales(self) -> Tensor:
+        """What a balanced run scales the training images' differences by; half a minute's work."""
+        return image_scales(self.run, self.training)
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Clean and degraded crops ``(batch, C, crop, crop)`` of one step, see `examples`."""
         examples = self.examples(step)
@@ -95,14 +104,22 @@ class Crops:
         run = self.run
         generator = np.random.default_rng([run.seed, step])
         crops = []
-        for index in generator.integers(len(self.training), size=run.batch):
+        chosen = generator.integers(len(self.training), size=run.batch)
+        for index in chosen:
             image = self.training[index]
             top, left = (int(generator.integers(n - run.crop + 1)) for n in image.shape[-2:])
             crop = image[:, top : top + run.crop, left : left + run.crop]
             quarters, mirrored = generator.integers(4), generator.integers(2)
             crop = crop.rot90(int(quarters), (1, 2))
             crops.append(crop.flip(2) if mirrored else crop)
-        return self._degrade(torch.stack(crops), generator)
+        examples = self._degrade(torch.stack(crops), generator)
+        if not run.balanced:
+            return examples
+        scales = self.scales[torch.from_numpy(chosen)]
+        levels = torch.tensor(noise_levels(run))
+        noise = examples.told.get("sigma", levels[:1].expand(run.batch))
+        nearest = (noise[:, None] - levels).abs().argmin(dim=1, keepdim=True)
+        return replace(examples, scale=scales.gather(1, nearest)[:, 0])
 
     def fixed(self, which: str) -> Examples:
         """Crops for monitoring, the same at every look.
@@ -123,19 +140,21 @@ class Crops:
     def _degrade(self, crops: Tensor, generator: np.random.Generator) -> Examples:
         """What the task says happened to crops ``(B, C, h, w)`` of bytes."""
         run, pixels = self.run, crops / 255
+        alike = torch.ones(len(crops))
         if run.task == "jpeg":
-            return Examples(pixels[:, :1], pixels[:, 1:], {})
+            return Examples(pixels[:, :1], pixels[:, 1:], {}, alike)
         if run.task == "demosaic":
             size = (crops.shape[-2], crops.shape[-1])
             patterns = generator.choice(PATTERNS, size=len(crops))
             masks = torch.cat([BayerMosaic(str(pattern)).mask(size) for pattern in patterns])
-            return Examples(pixels, pixels * masks, {"mask": masks})
+            return Examples(pixels, pixels * masks, {"mask": masks}, alike)
         noise = torch.from_numpy(generator.standard_normal(tuple(crops.shape), dtype=np.float32))
         if run.task == "denoise":
-            return Examples(pixels, pixels + run.sigma * noise, {})
+            return Examples(pixels, pixels + run.sigma * noise, {}, alike)
         loudest = max(run.options["levels_255"]) / 255
         sigma = torch.from_numpy(generator.uniform(0, loudest, size=len(crops))).float()
-        return Examples(pixels, pixels + sigma[:, None, None, None] * noise, {"sigma": sigma})
+        noisy = pixels + sigma[:, None, None, None] * noise
+        return Examples(pixels, noisy, {"sigma": sigma}, alike)
 
     def dictionary(self, patch: int, atoms: int) -> Tensor:
         """Learn ``(m, atoms)`` from clean centred patches, to start a model from.

@@ -136,7 +136,9 @@ def train(
         learner.set_rate(run.rate(state.step) * state.slowdown)
         for optimizer in optimizers:
             optimizer.zero_grad()
-        loss = restoration_loss(model(some.degraded, **some.told), some.clean, counts)
+        scale = some.scale[:, None, None, None]
+        estimate = model(some.degraded, **some.told)
+        loss = restoration_loss(scale * estimate, scale * some.clean, counts)
         if measured is not None:
             assert isinstance(learner.model, UnrolledModel)  # `Run` has seen to it
             loss = loss + run.stability * growth(learner.model, measured)

@@ -87,7 +87,7 @@ def test_a_crop_that_comes_back_exact_does_not_hide_the_others():
     model = build("sc", {"patch": 5, "atoms": 24, "steps": 4})
     alone = psnr(model(degraded[1:])[..., 4:-4, 4:-4], clean[1:, :, 4:-4, 4:-4]).item()
     fabric = Fabric(accelerator="cpu", devices=1)
-    found = crop_psnr(fabric, model, Examples(clean, degraded, {}), batch=1)
+    found = crop_psnr(fabric, model, Examples(clean, degraded, {}, torch.ones(len(clean))), batch=1)
     assert found == pytest.approx((60 + alone) / 2, abs=1e-3)
 
 
