@@ -23,6 +23,7 @@ PANELS = {
         "groupsc-gray-25-muon",
         "groupsc-gray-25",
         "csr-gray-25-first",
+        "csr-gray-25-second",
         "csr-gray-25",
     ],
     "GroupSC, JPEG of quality 10": ["groupsc-jpeg-10"],
