@@ -323,6 +323,8 @@ def test_what_was_measured_otherwise_is_measured_again(tmp_path):
     for change in ({"weights_sha256": "0"}, {"data_sha256": "0"}, {"precision": "bf16"}):
         evaluate_until(2, tmp_path, *arguments)
         assert Unfinished(tmp_path, device).known(replace(blank, **change)) == []
+    path.write_text("not what was written here\n", encoding="utf-8")
+    assert Unfinished(tmp_path, device).known(blank) == []
 
 
 # Several processes, one score ----------------------------------------------------------------

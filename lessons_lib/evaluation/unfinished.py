@@ -36,9 +36,12 @@ class Unfinished:
             The fields of an `ImageScore` for each image.
         """
         path, conditions = self._path(score), self._conditions(score)
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-        # What follows the last line break was being written when the process was killed.
-        whole = [json.loads(line) for line in lines[:-1]]
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+            # What follows the last line break was being written when the process was killed.
+            whole = [json.loads(line) for line in lines[:-1]]
+        except ValueError:  # damaged in some other way
+            whole = []
         if not whole or whole[0] != conditions:
             whole = [conditions]
         path.parent.mkdir(parents=True, exist_ok=True)
