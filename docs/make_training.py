@@ -17,24 +17,29 @@ RUNS = DOCS.parent / "runs"
 LOGS = dict(logs(RUNS))
 # Held-out crops are as large as a run's own, so that only runs of one panel can be compared.
 PANELS = {
-    "SC, gray, σ = 25": ["sc-gray-25", "sc-gray-25-muon"],
+    "SC, gray, σ = 25": ["sc-gray-25-first", "sc-gray-25-muon", "sc-gray-25"],
     "GroupSC and CSR, gray, σ = 25": [
         "groupsc-gray-25-first",
         "groupsc-gray-25-muon",
+        "groupsc-gray-25-second",
         "groupsc-gray-25",
         "csr-gray-25-first",
         "csr-gray-25-second",
         "csr-gray-25",
     ],
-    "GroupSC, JPEG of quality 10": ["groupsc-jpeg-10"],
+    "GroupSC, JPEG of quality 10": ["groupsc-jpeg-10-first", "groupsc-jpeg-10"],
     "SC, mosaics": ["sc-demosaic-first", "sc-demosaic"],
     "GroupSC, mosaics": [
         "groupsc-demosaic-first",
         "groupsc-demosaic-second",
         "groupsc-demosaic-third",
+        "groupsc-demosaic-fourth",
         "groupsc-demosaic",
     ],
-    "GroupSC, colour, any noise up to 25": ["groupsc-color-blind"],
+    "GroupSC, colour, any noise up to 25": [
+        "groupsc-color-blind-first",
+        "groupsc-color-blind",
+    ],
 }
 # One colour for each model, one style for each level.
 APART = {
@@ -68,6 +73,12 @@ def with_first_parts(name: str) -> tuple[list[float], list[float]]:
     return earlier + [earlier[-1] + hour for hour in hours], risen + decibels
 
 
+def last_begun(name: str) -> str:
+    """A run, or the latest of its earlier parts if it waits in the queue."""
+    parts = [name, *(f"{name}-{part}" for part in ("fourth", "third", "second", "first"))]
+    return next(part for part in parts if part in LOGS)
+
+
 def aim(run: Run) -> tuple[str, str, float, int]:
     """What is trained to restore what."""
     return run.model, run.task, run.sigma_255, run.quality
@@ -91,11 +102,10 @@ for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
     )
 for axes, (title, models) in zip(figure.axes[len(PANELS) :], APART.items(), strict=True):
     for names, colour in zip(models, COLOURS, strict=False):
-        for name, style in zip(names, LINE_STYLES, strict=False):
+        for name, style in zip(map(last_begun, names), LINE_STYLES, strict=False):
             hours, decibels = with_first_parts(name)
             below = [decibel - max(decibels) for decibel in decibels]
-            if hours:
-                axes.plot(hours, below, style, marker=".", color=colour, label=name)
+            axes.plot(hours, below, style, marker=".", color=colour, label=name)
     axes.set(title=title, xlabel="hours", ylabel="dB below its best", ylim=(-0.62, 0.02))
 for axes in figure.axes:
     # Below the panel: curves fill it.

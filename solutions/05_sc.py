@@ -321,8 +321,8 @@ figure
 # ## 5. The same, for longer
 #
 # `sc-gray-25` comes with the course. It has the paper's sizes and was trained by the library's
-# `lessons train runs/sc-gray-25.toml`, whose loop is that of section 4 with three precautions: it
-# saves its state, averages its weights over the last steps, and goes back if it diverges.
+# `lessons train`, whose loop is that of section 4 with three precautions: it saves its state,
+# averages its weights over the last steps, and goes back if it diverges.
 
 # %%
 card, shipped = load_card("sc-gray-25"), load_model("sc-gray-25")
