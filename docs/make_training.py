@@ -22,6 +22,7 @@ PANELS = {
         "groupsc-gray-25-first",
         "groupsc-gray-25-muon",
         "groupsc-gray-25-second",
+        "groupsc-gray-25-third",
         "groupsc-gray-25",
         "csr-gray-25-first",
         "csr-gray-25-second",
@@ -94,7 +95,9 @@ for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
         style = LINE_STYLES[index % len(LINE_STYLES)]
         begun = hours_to(read_run(RUNS / f"{name}.toml").start, RUNS)
         moved = [begun + hour for hour in hours]
-        axes.plot(moved, decibels, style, marker=".", color=COLOURS[index], label=name)
+        axes.plot(
+            moved, decibels, style, marker=".", color=COLOURS[index % len(COLOURS)], label=name
+        )
         best = max(best, *decibels)
     # The first look, at what a run starts from, may lie far below everything else.
     axes.set(

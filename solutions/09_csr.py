@@ -568,7 +568,7 @@ figures.show_images(wall, clean=wall["clean"], residual=True, width=11)
 # know better. GroupSC simply asks whether anybody else uses the atom.
 #
 # In the paper CSR comes close to GroupSC on BSD68: 29.16 dB and 29.20. Our SC has 28.76 and our CSR
-# 28.90; GroupSC had 28.92 after as much training, and 29.01 after more. CSR was harder to train.
+# 28.90; GroupSC had 28.92 after as much training, and 29.00 after more. CSR was harder to train.
 # The threshold rule of GroupSC is worth something from the first step of training; what similar
 # codes say has to be learned with κ and γ.
 #
