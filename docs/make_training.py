@@ -8,8 +8,9 @@ best.
 
 from pathlib import Path
 
-from lessons_lib.evaluation.report import hours_to, logs
+from lessons_lib.evaluation.report import logs
 from lessons_lib.training.config import Run, read_run
+from lessons_lib.training.start import effort_to
 from lessons_lib.viz.figures import COLOURS, LINE_STYLES, new_figure
 
 DOCS = Path(__file__).parent
@@ -23,6 +24,7 @@ PANELS = {
         "groupsc-gray-25-muon",
         "groupsc-gray-25-second",
         "groupsc-gray-25-third",
+        "groupsc-gray-25-fourth",
         "groupsc-gray-25",
         "csr-gray-25-first",
         "csr-gray-25-second",
@@ -76,8 +78,10 @@ def with_first_parts(name: str) -> tuple[list[float], list[float]]:
 
 def last_begun(name: str) -> str:
     """A run, or the latest of its earlier parts if it waits in the queue."""
-    parts = [name, *(f"{name}-{part}" for part in ("fourth", "third", "second", "first"))]
-    return next(part for part in parts if part in LOGS)
+    if name in LOGS:
+        return name
+    parts = [part for part in LOGS if part.startswith(f"{name}-")]
+    return max(parts, key=lambda part: read_run(RUNS / f"{part}.toml").priority)
 
 
 def aim(run: Run) -> tuple[str, str, float, int]:
@@ -93,7 +97,7 @@ for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
         if not hours:
             continue
         style = LINE_STYLES[index % len(LINE_STYLES)]
-        begun = hours_to(read_run(RUNS / f"{name}.toml").start, RUNS)
+        begun = effort_to(read_run(RUNS / f"{name}.toml").start, RUNS, RUNS).hours
         moved = [begun + hour for hour in hours]
         axes.plot(
             moved, decibels, style, marker=".", color=COLOURS[index % len(COLOURS)], label=name

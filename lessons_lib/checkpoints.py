@@ -49,6 +49,8 @@ class Card:
         sha256: of the safetensors file.
         task: what they restore, see `lessons_lib.evaluation.protocols`.
         quality: of the JPEG files they were trained for; else 0.
+        hours_before: of training of the run they began from, and of all that it goes back to.
+        pixels_before: of all crops that those runs looked at.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Card:
     sha256: str
     task: str = "denoise"
     quality: int = 0
+    hours_before: float = 0.0
+    pixels_before: int = 0
 
     @property
     def sigma(self) -> float | None:
@@ -86,9 +90,14 @@ class Card:
         return self.held_out_psnr - before[-1] if before else math.nan
 
     @property
-    def pixels_seen(self) -> int:
-        """Pixels of all crops that the training has looked at, not counting what it began from."""
-        return self.steps * self.run["batch"] * self.run["crop"] ** 2
+    def hours_in_all(self) -> float:
+        """Hours of training, with those of all that it began from."""
+        return self.hours_before + sum(self.hours.values())
+
+    @property
+    def pixels_in_all(self) -> int:
+        """Pixels of all crops that the training has looked at, and all that it began from."""
+        return self.pixels_before + self.steps * self.run["batch"] * self.run["crop"] ** 2
 
     @property
     def setting(self) -> str:

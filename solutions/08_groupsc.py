@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lessons_lib import data, metrics
-from lessons_lib.checkpoints import load_card, load_model
+from lessons_lib.checkpoints import load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.exercises import check
 from lessons_lib.models import build, restore
@@ -51,7 +51,6 @@ noisy = GaussianNoise(sigma)(clean, "brick")
 y, mean = model.cut(noisy)  # centred patches (1, 81, N) and their means (1, 1, N)
 x, _ = model.cut(clean)
 print(f"{clean.shape[-2]} × {clean.shape[-1]} pixels, N = {y.shape[2]} patches")
-print(f"GroupSC was trained for {load_card('groupsc-gray-25').steps} steps")
 
 # %% [markdown]
 # ## 1. Why not simply train the group lasso?
@@ -325,14 +324,14 @@ figure
 
 # %% [markdown]
 # **What to notice.** Training started κ at 1 for each pixel, so $\lVert\boldsymbol\kappa\rVert^2$
-# at 81. It grew to 190 in the first 1500 steps and then fell to what the cell prints. The squares
-# look like a throw of dice: section 5 finds out whether they are.
+# at 81. It grew to 190 in the first 1500 steps, fell to 59 in the next 5000, and ended at what the
+# cell prints. The squares look like a throw of dice: section 5 finds out whether they are.
 #
-# On the right, noise alone puts $2\sigma^2\lVert\boldsymbol\kappa\rVert^2 \approx 1.1$ between any
-# two patches, twins or not: it takes two thirds of a similarity away and leaves a third. So groups
-# begin large and vague, hundreds of patches each. A look at the estimate makes them smaller, and
-# finds two kinds of patches: those on a brick, with a hundred relatives or so, and those at a
-# joint, with ten or twenty.
+# On the right, noise alone puts $2\sigma^2\lVert\boldsymbol\kappa\rVert^2 \approx 1.4$ between any
+# two patches, twins or not: it takes three quarters of a similarity away and leaves a quarter. So
+# groups begin large and vague, mostly of a hundred to three hundred patches. A look at the estimate
+# makes them smaller, and finds two kinds of patches: those on a brick, with a hundred relatives or
+# so, and those at a joint, with ten or twenty.
 #
 # Who resembles whom? Each panel below shows one column of Σ, laid over the photograph. The blue
 # square is the patch in question; a weight is drawn at the centre of the patch that it belongs to.
@@ -359,9 +358,9 @@ look(34, 8, [0, 1, 3])
 # **What to notice.** The colour bars leave out the patch itself. In the noise the two patches know
 # brick from mortar and no more: anything on a brick will do, and how well is decided by noise.
 # After a refresh the first patch, on the edge of an upright joint, has found its family: patches
-# *on that edge*, at the same distance from the mortar, and faintly all of the brick. The second,
-# near a corner, has few relatives besides its next neighbours, on its own edge and across the
-# joint. It gets a rectangle to look at: the window ends 24 patches away.
+# *on that edge*, at the same distance from the mortar; after the last one, places on the brick are
+# distant cousins. The second, near a corner, has few relatives besides its next neighbours, on its
+# own edge and across the joint. It gets a rectangle to look at: the window ends 24 patches away.
 #
 # Take a tour: choose a patch and a moment.
 
@@ -520,8 +519,8 @@ for name, (chosen, window) in variants.items():
 # Table 14: groups stay as large and vague as in the noise, and Λ was learned for better ones. A
 # window of a single patch does the greatest harm. Everybody is alone then, the prox is SC's, but Λ
 # is not: thresholds made for groups are too low for a patch on its own, and the noise gets through.
-# One refresh does all the work on this wall. With ν near 1 it forgets the first impression; with a
-# small one too much of that remains. The window matters too: 9 patches hold too few relatives.
+# One refresh does most of the work on this wall. With ν at 1 it forgets the first impression; with
+# a small one too much of that remains. The window matters too: 9 patches hold too few relatives.
 #
 # **Does κ matter?** Its squares look like dice. So let us shuffle them, make them all alike, and
 # make them larger and smaller.
@@ -642,11 +641,11 @@ for level in (10, 15, 25, 35, 50):
 
 # %% [markdown]
 # **What to notice.** The lead that GroupSC has at its own σ does not survive another. With little
-# noise a patch begins with twice as many relatives as in training, and what is special about it is
-# voted down. With much noise groups begin small, and the estimates that a refresh compares are
-# still full of noise; thresholds made for groups then let through more of it than SC's do. In SC
-# one thing depends on σ, in GroupSC two do: Λ should grow with it, and κ shrink. `restore(model,
-# noisy, sigma)` does both at once, by scaling the image instead.
+# noise a patch begins with two or three times as many relatives as in training, and what is special
+# about it is voted down. With much noise groups begin small, and the estimates that a refresh
+# compares are still full of noise; thresholds made for groups then let through more of it than SC's
+# do. In SC one thing depends on σ, in GroupSC two do: Λ should grow with it, and κ shrink.
+# `restore(model, noisy, sigma)` does both at once, by scaling the image instead.
 #
 # ## Further reading
 #
@@ -655,7 +654,5 @@ for level in (10, 15, 25, 35, 50):
 # - T. Plötz, S. Roth, *Neural nearest neighbors networks*, NeurIPS 2018: another way to make the
 #   choice of neighbours differentiable.
 # - A. Vaswani and others, *Attention is all you need*, NeurIPS 2017.
-#
-# The weights of this lesson come from `lessons train runs/groupsc-gray-25.toml`.
 #
 # **Next:** [09 · CSR](09_csr.ipynb) keeps Σ and changes what similar patches have to agree on.

@@ -130,7 +130,10 @@ def test_a_card_says_how_far_its_training_came(folder):
     cards.cache_clear()
     assert cards()["mine"].late_gain == card.late_gain == 0.5
     assert card.held_out_psnr == 29.0
-    assert card.pixels_seen == 10 * 4 * 30 * 30
+    assert card.pixels_in_all == 10 * 4 * 30 * 30
+    assert card.hours_in_all == 0.1
+    later = replace(card, hours_before=2.0, pixels_before=1000)
+    assert (later.hours_in_all, later.pixels_in_all) == (2.1, 1000 + card.pixels_in_all)
     # The only look came after three quarters of the steps: nothing to compare it with.
     assert math.isnan(replace(card, curve=[[10, 29.0]]).late_gain)
 

@@ -27,11 +27,13 @@ from lessons_lib.evaluation.explain_gap import (
     split_gap,
 )
 from lessons_lib.evaluation.methods import MethodError
-from lessons_lib.evaluation.paper import published, rows
-from lessons_lib.evaluation.report import ReportError, fill, hours_to, tables
+from lessons_lib.evaluation.paper import PAPER_PIXELS, published, rows
+from lessons_lib.evaluation.report import ReportError, fill, tables
 from lessons_lib.evaluation.scores import store, stored
 from lessons_lib.evaluation.unfinished import Unfinished
+from lessons_lib.training import read_run
 from lessons_lib.training.queue import read_queue
+from lessons_lib.training.start import effort_to
 
 ROOT = Path(__file__).parents[1]
 SCORES = ROOT / "data" / "scores"
@@ -126,30 +128,16 @@ def test_weights_are_shown_beside_the_paper_with_what_they_cost(kept):
     assert "lista-gray-25" not in methods  # nothing published to be compared with
 
 
-def test_hours_in_all_count_what_weights_began_from(tmp_path):
-    for name, start, hours in (("a", "", 1), ("b", "a", 2), ("c", "../b", 4)):
-        folder = tmp_path / "choices" if name == "c" else tmp_path
-        write_log(folder / name, (0, 10, 20.0), (100, 3600 * hours, 29.0))
-        (folder / f"{name}.toml").write_text(f'start = "{start}"' if start else "")
-    assert hours_to("", tmp_path) == 0
-    assert hours_to("b", tmp_path) == 3
-    assert hours_to("c", tmp_path / "choices") == 7
-    with pytest.raises(FileNotFoundError):
-        hours_to("nobody", tmp_path)
-
-
-def test_weights_show_hours_in_all_where_the_runs_are_at_hand(tmp_path):
-    def row(runs: Path) -> list[str]:
-        made = tables(SCORES, runs)["trained weights"].splitlines()
-        (line,) = (line for line in made if line.startswith("| sc-color-25 | CBSD68"))
-        return line.split(" | ")
-
-    card = cards()["sc-color-25"]
-    own = sum(card.hours.values())
-    *_, hours, in_all, _, _ = row(ROOT / "runs")
-    assert hours == f"{own:.2f}"
-    assert in_all == f"{own + hours_to(card.run['start'], ROOT / 'runs'):.2f}" != hours
-    assert row(tmp_path)[-3] == "–"
+def test_weights_show_all_the_training_behind_them():
+    made = tables(SCORES)["trained weights"].splitlines()
+    (line,) = (line for line in made if line.startswith("| sc-color-25 | CBSD68"))
+    *_, hours, in_all, pixels, _, _ = line.split(" | ")
+    runs = ROOT / "runs"
+    run = read_run(runs / "sc-color-25.toml")
+    own, before = (effort_to(name, runs, runs) for name in ("sc-color-25", run.start))
+    assert hours == f"{own.hours - before.hours:.2f}"
+    assert in_all == f"{own.hours:.2f}" != hours
+    assert pixels == f"{100 * own.pixels / (120_000 * 32 * 56**2):.2f} %"
 
 
 def test_scores_of_other_weights_are_refused(kept):
@@ -419,7 +407,10 @@ def test_a_gap_of_trained_weights_is_also_that_of_their_training(capsys):
     whole = {"steps": 120_000, "batch": 32, "crop": 56}
     card = replace(cards()["sc-gray-25"], steps=120_000, run=whole, curve=[[0, 28], [120_000, 31]])
     text = explain_training(card)
-    assert "from a dictionary: 120000 of 120000 steps, 100 %" in text
+    assert "from a dictionary: 120000 of 120000 steps; from the very beginning 1.1 hours" in text
+    assert "and 100 % of the pixels" in text
+    later = replace(card, pixels_before=PAPER_PIXELS, hours_before=10.0)
+    assert "from the very beginning 11 hours, and 200 % of the pixels" in explain_training(later)
     assert "31.00 dB, of which +3.000 dB in the last quarter" in text
 
 

@@ -41,7 +41,8 @@ def export(
     from lessons_lib import training
 
     for config in configs:
-        card = training.export(training.read_run(config), state or config.parent, folder)
+        run = training.read_run(config)
+        card = training.export(run, config.parent, state or config.parent, folder)
         what = "finished" if card.finished else "unfinished"
         typer.echo(
             f"{folder / card.name}.safetensors: {what} after {card.steps} steps, "

@@ -11,13 +11,10 @@ from lessons_lib.checkpoints import Card
 from lessons_lib.classical import Progress
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.methods import INFERENCE, Inference, restore
-from lessons_lib.evaluation.paper import published
+from lessons_lib.evaluation.paper import PAPER_PIXELS, published
 from lessons_lib.evaluation.protocols import Protocol
 from lessons_lib.evaluation.scores import stored
 
-# The paper's schedule for every task: 120,000 steps of 32 crops of 56 x 56 pixels. GroupSC §B and
-# its released code.
-PAPER_PIXELS = 120_000 * 32 * 56**2
 NOT_ROUNDED = "estimates not rounded to 8 bits"
 TILED = ", not rounded"  # what ends the name of the same, with other tiles
 
@@ -145,12 +142,13 @@ def split_gap(method: str, protocol: Protocol, found: list[Convention]) -> str |
 
 def explain_training(card: Card) -> str:
     """How much of the paper's training some weights have had, and whether it was still helping."""
-    share = 100 * card.pixels_seen / PAPER_PIXELS
+    share = 100 * card.pixels_in_all / PAPER_PIXELS
     start = card.run.get("start")
     begun = f"from {start}" if start else "from a dictionary"
     lines = [
-        f"training {begun}: {card.steps} of {card.run['steps']} steps, {share:.3g} % of the pixels "
-        "that the paper's schedule looks at",
+        f"training {begun}: {card.steps} of {card.run['steps']} steps; from the very beginning "
+        f"{card.hours_in_all:.2g} hours, and {share:.3g} % of the pixels that the paper's schedule "
+        "looks at",
         f"held-out crops: {card.held_out_psnr:.2f} dB, of which {card.late_gain:+.3f} dB in the "
         "last quarter of the steps",
     ]

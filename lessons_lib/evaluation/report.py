@@ -6,11 +6,10 @@ import tomllib
 from collections.abc import Callable
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
-from lessons_lib.checkpoints import Card, cards
+from lessons_lib.checkpoints import cards
 from lessons_lib.evaluation.ablations import ABLATIONS
-from lessons_lib.evaluation.paper import Published
+from lessons_lib.evaluation.paper import PAPER_PIXELS, Published
 from lessons_lib.evaluation.scores import StoredScore, stored
 
 # Rows, in the order in which the course meets them.
@@ -42,10 +41,9 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
 
     Args:
         scores: folder of kept scores.
-        runs: folder of training runs with their logs, for the table ``training`` and the hours in
-            all of trained weights; and of folders of short runs that differ in one thing, for a
-            table of that folder's name each. Those of ``ablations`` also stand beside the paper's,
-            see `ABLATIONS`.
+        runs: folder of training runs with their logs, for the table ``training``; and of folders of
+            short runs that differ in one thing, for a table of that folder's name each. Those of
+            ``ablations`` also stand beside the paper's, see `ABLATIONS`.
 
     Raises:
         ReportError: if there is no such folder, or a score was measured with other weights than
@@ -67,7 +65,7 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
     weights = [score for score in kept if score.method in cards() and _at_home(score)]
     compared = [(score, paper) for score in weights if (paper := score.paper)]
     if compared:
-        made["trained weights"] = _weights(compared, runs)
+        made["trained weights"] = _weights(compared)
     if runs is not None:
         made["training"] = _training(runs)
         for folder in sorted({log.parents[1] for log in runs.glob("*/*/log.csv")}):
@@ -176,13 +174,13 @@ def _seconds(scores: list[StoredScore]) -> str:
     return f"{_by_setting(scores, cell)}\n\n{', '.join(machines)}"
 
 
-def _weights(compared: list[tuple[StoredScore, Published]], runs: Path | None) -> str:
+def _weights(compared: list[tuple[StoredScore, Published]]) -> str:
     """Trained weights against what was published, and what their training cost.
 
-    The hours in all are those of the run and of all that it began from.
+    Hours and pixels in all are those of the run and of all that it began from.
     """
-    head = ["weights", "data", "PSNR (paper)", "difference", "parameters", "hours"]
-    head += [*(["in all"] if runs else []), "late gain", "trained on"]
+    head = ["weights", "data", "PSNR (paper)", "difference", "parameters", "hours", "in all"]
+    head += ["pixels", "late gain", "trained on"]
     lines = []
     for score, paper in compared:
         card, overlap = cards()[score.method], _overlap(score)
@@ -194,21 +192,14 @@ def _weights(compared: list[tuple[StoredScore, Published]], runs: Path | None) -
             f"{score.psnr - paper.psnr:+.2f}",
             f"{card.parameters:,}",
             f"{sum(card.hours.values()):.2f}",
-            *([_in_all(card, runs)] if runs else []),
+            f"{card.hours_in_all:.2f}",
+            f"{100 * card.pixels_in_all / PAPER_PIXELS:.2f} %",
             f"{card.late_gain:+.3f}",
             ", ".join(card.hours),
         ]
         lines.append(((*kind, score.dataset, _number(score.setting), overlap), cells))
     rows = [cells for _, cells in sorted(lines)]
     return _explain_star(markdown([head, *rows]))
-
-
-def _in_all(card: Card, runs: Path) -> str:
-    """Hours of weights and of what they began from; a dash if that is not in the folder."""
-    try:
-        return f"{sum(card.hours.values()) + hours_to(card.run['start'], runs):.2f}"
-    except FileNotFoundError:
-        return "–"
 
 
 def _training(runs: Path) -> str:
@@ -267,29 +258,8 @@ def _reached(end: dict[str, float]) -> list[str]:
 
 def _finished(runs: Path, name: str, looks: list[dict[str, float]]) -> bool:
     """Whether a run has taken all the steps that its TOML file asks for."""
-    return bool(looks[-1]["step"] == _config(runs, name)["steps"])
-
-
-def _config(runs: Path, name: str) -> dict[str, Any]:
-    """What a run's TOML file says."""
-    return tomllib.loads((runs / f"{name}.toml").read_text(encoding="utf-8"))
-
-
-def hours_to(name: str, runs: Path) -> float:
-    """Hours that the weights of a run took, with those of all runs that it goes back to.
-
-    Args:
-        name: of the run; empty for what begins at a dictionary, which is 0.
-        runs: folder of its TOML file and log.
-
-    Raises:
-        FileNotFoundError: if there is no such run, or it has not begun.
-    """
-    if not name:
-        return 0.0
-    own = _read_log(runs / name / "log.csv")[-1]["seconds"] / 3600
-    # Names are relative to the folder of the run that starts from them.
-    return own + hours_to(_config(runs, name).get("start", ""), (runs / name).parent)
+    config = tomllib.loads((runs / f"{name}.toml").read_text(encoding="utf-8"))
+    return bool(looks[-1]["step"] == config["steps"])
 
 
 def logs(runs: Path) -> list[tuple[str, list[dict[str, float]]]]:

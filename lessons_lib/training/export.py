@@ -7,26 +7,29 @@ from pathlib import Path
 from lessons_lib import __version__, data
 from lessons_lib.checkpoints import Card, save_model
 from lessons_lib.training.config import ConfigError, Run
+from lessons_lib.training.start import effort_to
 from lessons_lib.training.state import read_state, trained_model
 
 LICENCE = "BSD-3-Clause"
 
 
-def export(run: Run, root: Path, folder: Path) -> Card:
+def export(run: Run, runs: Path, root: Path, folder: Path) -> Card:
     """Write the averaged weights of a run, finished or not, and their card.
 
     Args:
         run: the config.
-        root: holds the folder of the run's state.
+        runs: holds its TOML file, and those of the runs that it goes back to.
+        root: holds the folders of their states.
         folder: where the weights go.
 
     Raises:
-        ConfigError: see `trained_model`.
+        ConfigError: see `trained_model` and `effort_to`.
     """
     model = trained_model(run, root / run.name)
     state = read_state(root / run.name)
     if state is None or not state.log:
         raise ConfigError(f"run {run.name} has not been looked at yet: train it a little longer")
+    before = effort_to(run.start, runs, root)
     return save_model(
         model,
         folder,
@@ -43,6 +46,8 @@ def export(run: Run, root: Path, folder: Path) -> Card:
         data=run.dataset,
         licence=LICENCE,
         data_licence=data.entry(run.dataset).licence,
+        hours_before=round(before.hours, 3),
+        pixels_before=before.pixels,
     )
 
 

@@ -5,6 +5,7 @@ GroupSC. Noise levels need not agree, nor whether there is one or several; thres
 translated.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lessons_lib.models import PatchModel, build
 from lessons_lib.models.base import NOISE_POWERS
-from lessons_lib.training.config import ConfigError, Run
+from lessons_lib.training.config import ConfigError, Run, read_run
 from lessons_lib.training.crops import Crops
 from lessons_lib.training.state import State, read_state
 
@@ -38,6 +39,41 @@ def first_model(run: Run, root: Path, crops: Crops) -> PatchModel:
     if not model.start_from(translate(other, run)):
         raise ConfigError(f"run {run.name} has no weight in common with {run.start}")
     return model
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What training took.
+
+    Attributes:
+        hours: over all devices.
+        pixels: of all crops.
+    """
+
+    hours: float = 0.0
+    pixels: int = 0
+
+
+def effort_to(start: str, runs: Path, root: Path) -> Effort:
+    """What the weights of a run took, with all the runs that it goes back to.
+
+    Args:
+        start: its name; empty for what begins at a dictionary, which took nothing.
+        runs: holds its TOML file.
+        root: holds the folder of its state.
+
+    Raises:
+        ConfigError: if one of these runs has no TOML file, or has not begun.
+    """
+    if not start:
+        return Effort()
+    run, state = read_run(runs / f"{start}.toml"), read_state(root / start)
+    if state is None:
+        raise ConfigError(f"run {start} has not begun")
+    # Names are relative to the folder of the run that starts from them.
+    before = effort_to(run.start, (runs / start).parent, (root / start).parent)
+    pixels = state.step * run.batch * run.crop**2
+    return Effort(before.hours + state.seconds / 3600, before.pixels + pixels)
 
 
 def translate(other: State, run: Run) -> dict[str, Tensor]:
