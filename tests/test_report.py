@@ -460,8 +460,16 @@ def test_a_model_is_scored_beside_the_paper(capsys):
     assert scores["weights_sha256"] == cards()["sc-gray-25"].sha256
     assert scores["paper"] is None
     assert scores["precision"] in ("fp32", "bf16")
+
+
+def test_models_are_listed_with_all_their_hours(capsys):
     assert run("models") == 0
-    assert "sc-gray-25" in capsys.readouterr().out
+    head, *lines = capsys.readouterr().out.splitlines()
+    listed = {line.split()[0]: line for line in lines}
+    assert set(listed) == set(cards())
+    place = head.index("in all")
+    for name in ("sc-color-blind", "groupsc-gray-5"):
+        assert listed[name][place:].split()[0] == f"{cards()[name].hours_in_all:.2f}"
 
 
 @pytest.mark.parametrize("precision", ["reference", "fp32", "bf16"])

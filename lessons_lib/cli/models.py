@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(invoke_without_command=True, help="List trained weights; make new ones.")
+app = typer.Typer(
+    invoke_without_command=True,
+    help="List trained weights; make new ones. Hours are those of the last run, and in all those "
+    "of the runs that it goes back to, too.",
+)
 
 
 @app.callback()
@@ -15,12 +19,14 @@ def list_models(context: typer.Context) -> None:
         return
     from lessons_lib.checkpoints import cards
 
-    rows = [("name", "model", "trained for", "parameters", "steps", "hours", "trained on")]
+    head = ("name", "model", "trained for", "parameters", "steps", "hours", "in all", "trained on")
+    rows = [head]
     for card in cards().values():
         steps = str(card.steps) if card.finished else f"{card.steps} of {card.run['steps']}"
         hours = f"{sum(card.hours.values()):.2f}"
-        facts = (card.setting, f"{card.parameters:,}", steps, hours, card.data)
-        rows.append((card.name, card.model, *facts))
+        spent = (hours, f"{card.hours_in_all:.2f}")
+        parameters = f"{card.parameters:,}"
+        rows.append((card.name, card.model, card.setting, parameters, steps, *spent, card.data))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = zip(row, widths, strict=True)
