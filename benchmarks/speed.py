@@ -39,7 +39,7 @@ from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.processes import describe_device
 from lessons_lib.evaluation.report import fill, markdown
 from lessons_lib.metrics import psnr
-from lessons_lib.models import PatchModel, build, fast, restore
+from lessons_lib.models import Restorer, build, fast, restore
 from lessons_lib.models.restore import Precision
 from lessons_lib.ops.bands import BandedSimilarity
 from lessons_lib.training.loop import restoration_loss
@@ -100,7 +100,7 @@ def tell(row: Row) -> None:
     print("   " + ", ".join(cells), flush=True)
 
 
-def authors_way(model: PatchModel, noisy: Tensor) -> Tensor:
+def authors_way(model: Restorer, noisy: Tensor) -> Tensor:
     """Block by block in float32, as GroupSC's code restores: 55 mirrored pixels all round, dense Σ.
 
     Each block is the model's plain forward pass; the last row and column of blocks reach as far
@@ -188,7 +188,7 @@ def step(device: str, repeats: int) -> list[Row]:
             counts = model.estimate_counts((crop, crop)).to(device)
 
             def once(
-                model: PatchModel = model,
+                model: Restorer = model,
                 forward: Callable[..., Tensor] = forward,
                 counts: Tensor = counts,
                 half: bool = half,
@@ -275,7 +275,7 @@ def knobs(device: str, repeats: int) -> list[Row]:
     whole = restore(trained, noisy)
     rows = []
 
-    def measure(knob: str, value: int, model: PatchModel, **options: int) -> None:
+    def measure(knob: str, value: int, model: Restorer, **options: int) -> None:
         took, estimate = timed(lambda: restore(model, noisy, **options), device, repeats)
         row: Row = {"knob": knob, "value": value, "seconds": took}
         if knob != "atoms":

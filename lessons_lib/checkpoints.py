@@ -19,8 +19,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from lessons_lib.data import shipped, unknown
-from lessons_lib.models import PatchModel, build, describe
-from lessons_lib.models.published import PublishedModel, from_published
+from lessons_lib.models import Restorer, build, describe
+from lessons_lib.models.released import PublishedModel, from_published
 
 
 class CheckpointError(ValueError):
@@ -127,7 +127,7 @@ def load_card(name: str) -> Card:
     return cards()[name]
 
 
-def load_model(name: str, device: str | torch.device = "cpu") -> PatchModel:
+def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
     """A trained model by name, ready to restore.
 
     Args:
@@ -156,7 +156,7 @@ def load_model(name: str, device: str | torch.device = "cpu") -> PatchModel:
     return model.eval().requires_grad_(False).to(device)
 
 
-def save_model(model: PatchModel, folder: Path, **facts: Any) -> Card:
+def save_model(model: Restorer, folder: Path, **facts: Any) -> Card:
     """Write a model's weights and card.
 
     Args:

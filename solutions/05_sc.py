@@ -31,7 +31,7 @@ from lessons_lib.checkpoints import load_card, load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.exercises import check
 from lessons_lib.models import PatchSC, restore
-from lessons_lib.models.base import PatchConfig
+from lessons_lib.models.unrolled import PatchConfig
 
 # %%
 from lessons_lib.ops import patches as pieces

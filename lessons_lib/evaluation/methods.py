@@ -125,7 +125,7 @@ def restore(
 
 
 @cache
-def weights(name: str, device: str) -> models.PatchModel:
+def weights(name: str, device: str) -> models.Restorer:
     """Trained weights by name; loaded once."""
     return load_model(name, device)
 

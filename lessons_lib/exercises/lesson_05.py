@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from lessons_lib.exercises.core import Answer, Exercise, ensure, same
-from lessons_lib.models.base import PatchConfig
 from lessons_lib.models.sc import PatchSC
+from lessons_lib.models.unrolled import PatchConfig
 from lessons_lib.ops.dictionary import random_dictionary, spectral_norm
 from lessons_lib.ops.patches import centre, extract_patches, overlap_average, patch_counts
 from lessons_lib.ops.prox import soft_threshold

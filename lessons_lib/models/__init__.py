@@ -1,40 +1,66 @@
 """Trainable models by name: one architecture per file, each with its frozen config."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from torch import Tensor
 
-from lessons_lib.models.base import NonLocalConfig, PatchConfig, PatchModel, PatchSizes
 from lessons_lib.models.csr import CSR, CSRConfig
+from lessons_lib.models.dncnn import DnCNN, DnCNNConfig
+from lessons_lib.models.ffdnet import FFDNet, FFDNetConfig
 from lessons_lib.models.groupsc import GroupSC
 from lessons_lib.models.lista import Lista, ListaConfig
+from lessons_lib.models.non_local import NonLocalConfig
 from lessons_lib.models.restore import restore
+from lessons_lib.models.restorer import Restorer
 from lessons_lib.models.sc import PatchSC
+from lessons_lib.models.unrolled import PatchConfig
 
-MODELS: dict[str, tuple[type[PatchModel], type[PatchSizes]]] = {
-    "lista": (Lista, ListaConfig),
-    "sc": (PatchSC, PatchConfig),
-    "groupsc": (GroupSC, NonLocalConfig),
-    "csr": (CSR, CSRConfig),
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model that can be built by name.
+
+    Attributes:
+        model: its class.
+        config: that of its config.
+        title: what papers and tables call it.
+        lesson: the lesson that teaches it, None if none does yet.
+    """
+
+    model: type[Restorer]
+    config: type
+    title: str
+    lesson: int | None = None
+
+
+# In the order of the papers' tables.
+MODELS = {
+    "lista": Architecture(Lista, ListaConfig, "LISTA", lesson=4),
+    "sc": Architecture(PatchSC, PatchConfig, "SC", lesson=5),
+    "csr": Architecture(CSR, CSRConfig, "CSR", lesson=9),
+    "groupsc": Architecture(GroupSC, NonLocalConfig, "GroupSC", lesson=8),
+    "dncnn": Architecture(DnCNN, DnCNNConfig, "DnCNN"),
+    "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
 }
 
 
-def build(name: str, options: dict[str, Any], dictionary: Tensor | None = None) -> PatchModel:
+def build(name: str, options: dict[str, Any], dictionary: Tensor | None = None) -> Restorer:
     """A model from its name and plain options, as a config file or a checkpoint holds them.
 
     Args:
         name: one of `MODELS`.
         options: of the model's config class; what is left out keeps its default.
-        dictionary: ``(m, K)`` to start from.
+        dictionary: ``(m, K)`` to start from, of a model that `starts_from_dictionary`.
 
     Raises:
-        ValueError: unknown name or option, or a value that the config refuses.
+        ValueError: unknown name or option, a value that the config refuses, or a dictionary for a
+            model that has none.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
-    model, config = MODELS[name]
-    unknown = set(options) - set(config.__dataclass_fields__)
+    model, config = MODELS[name].model, MODELS[name].config
+    unknown = set(options) - {item.name for item in fields(config)}
     if unknown:
         raise ValueError(f"model {name!r} has no option {', '.join(sorted(unknown))}")
     given = dict(options)
@@ -46,13 +72,17 @@ def build(name: str, options: dict[str, Any], dictionary: Tensor | None = None) 
             given[key] = tuple(map(float, value))
         elif type(value) is not wanted and not (wanted is float and type(value) is int):
             raise ValueError(f"{key} = {value!r} should be of type {wanted.__name__}")
+    if dictionary is None:
+        return model(config(**given))
+    if not model.starts_from_dictionary:
+        raise ValueError(f"model {name!r} starts from no dictionary")
     return model(config(**given), dictionary)
 
 
-def describe(model: PatchModel) -> tuple[str, dict[str, Any]]:
+def describe(model: Restorer) -> tuple[str, dict[str, Any]]:
     """Name and options that `build` makes the same model of."""
-    for name, (kind, _) in MODELS.items():
-        if type(model) is kind:
+    for name, architecture in MODELS.items():
+        if type(model) is architecture.model:
             options = asdict(model.config)
             return name, {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
     raise ValueError(f"{type(model).__name__} is not one of the models")
@@ -61,10 +91,13 @@ def describe(model: PatchModel) -> tuple[str, dict[str, Any]]:
 __all__ = [
     "CSR",
     "MODELS",
+    "Architecture",
+    "DnCNN",
+    "FFDNet",
     "GroupSC",
     "Lista",
-    "PatchModel",
     "PatchSC",
+    "Restorer",
     "build",
     "describe",
     "restore",

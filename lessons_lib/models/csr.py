@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lessons_lib.models.base import NonLocalConfig, NonLocalModel, residual
+from lessons_lib.models import fast
+from lessons_lib.models.non_local import NonLocalConfig, NonLocalModel
+from lessons_lib.models.unrolled import residual
 from lessons_lib.ops.prox import csr_threshold
 
 
@@ -84,3 +86,7 @@ class CSR(NonLocalModel):
             beta = (z @ similarity) / similarity.sum(dim=-2, keepdim=True)  # (B, K, N)
             z = csr_threshold(z + C.mT @ residual(y, D @ z, known), beta, threshold, gamma)
         return self.average(W @ z + mean, noisy)
+
+    def step_fast(self, at: fast.Moment) -> None:
+        """The loop's last line, in place."""
+        fast.csr_step(at, self.gammas[at.k])

@@ -7,20 +7,21 @@ precision where the machine is fast at it, and every element-wise step done in p
 stay in a processor's cache.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
 import torch
 from torch import Tensor
 
-from lessons_lib.models.base import NonLocalModel, PatchModel, UnrolledModel
-from lessons_lib.models.csr import CSR
-from lessons_lib.models.groupsc import GroupSC
-from lessons_lib.models.sc import PatchSC
 from lessons_lib.ops.bands import BandedSimilarity
 from lessons_lib.ops.prox import EPS
 
-
-def has_fast_form(model: PatchModel) -> bool:
-    """Whether `estimate` knows the model; a subclass may compute something else."""
-    return type(model) in (PatchSC, CSR, GroupSC)
+if TYPE_CHECKING:
+    from lessons_lib.models.non_local import NonLocalModel
+    from lessons_lib.models.unrolled import UnrolledModel
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
@@ -31,6 +32,29 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
         known = torch.cpu.get_capabilities()
         fast = bool(known.get("avx512_bf16") or known.get("amx_bf16"))
     return torch.bfloat16 if fast else torch.float32
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a model's own step works on: codes are changed in place.
+
+    Attributes:
+        k: number of the step.
+        z: codes ``(B, N, K)``.
+        threshold: Λ of the step, ``(1 or B, 1, K)``.
+        descend: ``z ← z + Cᵀ(y − Dz)``, in place.
+        near: similarities, of models that compare patches.
+        room: as large as the codes, for whatever comes.
+        squares: the same once more.
+    """
+
+    k: int
+    z: Tensor
+    threshold: Tensor
+    descend: Callable[[], None]
+    near: BandedSimilarity | None
+    room: Tensor
+    squares: Tensor
 
 
 @torch.no_grad()
@@ -47,7 +71,7 @@ def estimate(
     Patches are rows here and columns in the model: patches ``(B, N, m)``, codes ``(B, N, K)``.
 
     Args:
-        model: one of which `has_fast_form` is true, in float32.
+        model: one that `has_fast_form`, in float32.
         noisy: ``(B, C, H, W)`` float32.
         dtype: of codes, similarities and products. Distances, means and the image are float32.
         neighbours: see `BandedSimilarity`.
@@ -60,34 +84,30 @@ def estimate(
     y, mean, known = model.look(noisy, mask)
     C, D, W = (weight.to(dtype).expand(len(y), -1, -1) for weight in (model.C, model.D, model.W))
     goal = _rows(y, dtype)
-    near = None
-    if isinstance(model, NonLocalModel):
-        points = _rows(model.points(y, mean, known), torch.float32)
-        near = BandedSimilarity(points, model.grid(noisy), model.config.window, dtype, neighbours)
+    near, others = None, cast("NonLocalModel", model)
+    if model.compares:
+        points = _rows(others.points(y, mean, known), torch.float32)
+        near = BandedSimilarity(points, others.grid(noisy), others.config.window, dtype, neighbours)
     measured = None if known is None else _rows(known, dtype)
     z = goal.new_zeros(*goal.shape[:2], model.config.atoms)
     room, squares = torch.empty_like(z), torch.empty_like(z)
     for k, threshold in enumerate(model.schedule(sigma)):
         threshold = threshold.mT.to(dtype)
-        if isinstance(model, NonLocalModel) and near is not None:
-            if k in model.config.refreshes:
-                seen = model.looked_at(_columns(z @ W.mT), mean, noisy)
-                near.update(_rows(model.points(seen, mean), torch.float32), model.nu(k))
-            if model.config.variance_reduction and k % 3 == 0 and k > 0:
-                y = model.reduce_variance(y, _columns(z @ W.mT), mean, noisy)
+        if near is not None:
+            if k in others.config.refreshes:
+                seen = others.looked_at(_columns(z @ W.mT), mean, noisy)
+                near.update(_rows(others.points(seen, mean), torch.float32), others.nu(k))
+            if others.config.variance_reduction and k % 3 == 0 and k > 0:
+                y = others.reduce_variance(y, _columns(z @ W.mT), mean, noisy)
                 goal = _rows(y, dtype)
-        if isinstance(model, CSR) and near is not None:
-            beta = near.product(z, room).div_(near.sums.to(dtype))
-        error = torch.baddbmm(goal, z, D.mT, alpha=-1)
-        if measured is not None:
-            error *= measured
-        z.baddbmm_(error, C)
-        if isinstance(model, CSR):
-            _csr_threshold_(z, beta, threshold, model.gammas[k].to(dtype))
-        elif near is not None:
-            _relaxed_group_threshold_(z, near, threshold, squares, room)
-        else:
-            _soft_threshold_(z, threshold)
+
+        def descend(goal: Tensor = goal) -> None:
+            error = torch.baddbmm(goal, z, D.mT, alpha=-1)
+            if measured is not None:
+                error *= measured
+            z.baddbmm_(error, C)
+
+        model.step_fast(Moment(k, z, threshold, descend, near, room, squares))
     return model.average(_columns(z @ W.mT) + mean, noisy)
 
 
@@ -101,13 +121,28 @@ def _columns(patches: Tensor) -> Tensor:
     return patches.mT.float().contiguous()
 
 
-def _soft_threshold_(z: Tensor, threshold: Tensor) -> None:
-    """`soft_threshold` in place: take away what lies within the threshold."""
-    z -= z.clamp(-threshold, threshold)
+def soft_step(at: Moment) -> None:
+    """SC's step."""
+    at.descend()
+    _soft_threshold_(at.z, at.threshold)
 
 
-def _csr_threshold_(z: Tensor, beta: Tensor, lam: Tensor, gamma: Tensor) -> None:
-    """`csr_threshold` in place; β is used up."""
+def group_step(at: Moment) -> None:
+    """GroupSC's step: `relaxed_group_threshold` in place."""
+    assert at.near is not None
+    at.descend()
+    energy = at.near.product(torch.square(at.z, out=at.squares), at.room)
+    # Where all codes are 0 this becomes infinity, and then 1, unless the threshold is 0 as well.
+    shrinkage = energy.rsqrt_().mul_(at.near.sums.sqrt().to(at.z.dtype))
+    at.z.addcmul_(at.z, shrinkage.mul_(at.threshold.clamp_min(EPS)).clamp_max_(1), value=-1)
+
+
+def csr_step(at: Moment, gamma: Tensor) -> None:
+    """CSR's step: `csr_threshold` in place."""
+    assert at.near is not None
+    z, lam, gamma = at.z, at.threshold, gamma.to(at.z.dtype)
+    beta = at.near.product(z, at.room).div_(at.near.sums.to(z.dtype))
+    at.descend()
     shift = beta.add_(lam * beta.sign())
     z -= shift
     _soft_threshold_(z, lam * gamma)
@@ -115,11 +150,6 @@ def _csr_threshold_(z: Tensor, beta: Tensor, lam: Tensor, gamma: Tensor) -> None
     _soft_threshold_(z, lam)
 
 
-def _relaxed_group_threshold_(
-    z: Tensor, near: BandedSimilarity, threshold: Tensor, squares: Tensor, room: Tensor
-) -> None:
-    """`relaxed_group_threshold` in place; the last two are as large as the codes."""
-    energy = near.product(torch.square(z, out=squares), room)
-    # Where all codes are 0 this becomes infinity, and then 1, unless the threshold is 0 as well.
-    shrinkage = energy.rsqrt_().mul_(near.sums.sqrt().to(z.dtype))
-    z.addcmul_(z, shrinkage.mul_(threshold.clamp_min(EPS)).clamp_max_(1), value=-1)
+def _soft_threshold_(z: Tensor, threshold: Tensor) -> None:
+    """`soft_threshold` in place: take away what lies within the threshold."""
+    z -= z.clamp(-threshold, threshold)

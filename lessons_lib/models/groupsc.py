@@ -6,7 +6,9 @@ restoration*, 2020, §3.2-3.3 and Algorithm 1.
 
 from torch import Tensor
 
-from lessons_lib.models.base import NonLocalModel, residual
+from lessons_lib.models import fast
+from lessons_lib.models.non_local import NonLocalModel
+from lessons_lib.models.unrolled import residual
 from lessons_lib.ops.prox import relaxed_group_threshold
 
 
@@ -36,3 +38,7 @@ class GroupSC(NonLocalModel):
                 y = self.reduce_variance(y, W @ z, mean, noisy)
             z = relaxed_group_threshold(z + C.mT @ residual(y, D @ z, known), similarity, threshold)
         return self.average(W @ z + mean, noisy)
+
+    def step_fast(self, at: fast.Moment) -> None:
+        """The loop's last line, in place."""
+        fast.group_step(at)

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lessons_lib.models.base import PatchModel, PatchSizes, first_dictionary
+from lessons_lib.models.patch_model import PatchModel, PatchSizes, first_dictionary
 from lessons_lib.ops.dictionary import spectral_norm
 from lessons_lib.ops.prox import soft_threshold
 

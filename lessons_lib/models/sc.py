@@ -7,7 +7,8 @@ and thresholds that vary from step to step.
 
 from torch import Tensor
 
-from lessons_lib.models.base import UnrolledModel, residual
+from lessons_lib.models import fast
+from lessons_lib.models.unrolled import UnrolledModel, residual
 from lessons_lib.ops.prox import soft_threshold
 
 
@@ -21,7 +22,7 @@ class PatchSC(UnrolledModel):
     thresholds cannot turn negative.
 
     >>> import torch
-    >>> from lessons_lib.models.base import PatchConfig
+    >>> from lessons_lib.models.unrolled import PatchConfig
     >>> PatchSC(PatchConfig(patch=3, atoms=16, steps=2))(torch.rand(1, 1, 8, 11)).shape
     torch.Size([1, 1, 8, 11])
     """
@@ -36,3 +37,7 @@ class PatchSC(UnrolledModel):
         for threshold in self.schedule(sigma):
             z = soft_threshold(z + C.mT @ residual(y, D @ z, known), threshold)
         return self.average(W @ z + mean, noisy)
+
+    def step_fast(self, at: fast.Moment) -> None:
+        """The loop's last line, in place."""
+        fast.soft_step(at)

@@ -12,6 +12,12 @@ from typing import TypeVar
 
 import torch
 
+from lessons_lib.models.restorer import Precision
+
+# What is worked on at once: little for a core of a processor, so that it stays in its cache; enough
+# to fill a GPU.
+MEMORY = {"cpu": 5e7, "cuda": 4e9}
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -43,3 +49,23 @@ def in_parallel(
         pool.shutdown(cancel_futures=True)
         # What the workers set would hold in all threads that are still to come.
         torch.set_num_threads(cores)
+
+
+def share_out(
+    memory: float | None, one: int, device: torch.device, precision: Precision
+) -> tuple[int, int]:
+    """How many cores get jobs of their own, and how many jobs each works on together.
+
+    Args:
+        memory: in bytes; `MEMORY` for each core or for the GPU where not given.
+        one: bytes that one job takes.
+        device: where.
+        precision: "reference", the yardstick, keeps to one job at a time.
+    """
+    cores = 1
+    if device.type == "cpu" and precision != "reference" and torch.backends.openmp.is_available():
+        cores = torch.get_num_threads()
+    if memory is None:
+        memory = cores * MEMORY.get(device.type, MEMORY["cuda"])
+    workers = max(1, min(cores, int(memory / one)))
+    return workers, max(1, int(memory / workers / one))

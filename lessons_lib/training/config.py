@@ -8,8 +8,7 @@ from typing import Any, Literal, get_args
 
 from lessons_lib.data import unknown
 from lessons_lib.evaluation.protocols import Task
-from lessons_lib.models import MODELS, PatchModel, build
-from lessons_lib.models.base import UnrolledModel
+from lessons_lib.models import MODELS, Restorer, build
 
 
 class ConfigError(ValueError):
@@ -152,12 +151,12 @@ class Run:
         for key in ("max_gradient", "stability"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise ConfigError(f"{key} must not be negative, but is {getattr(self, key)}")
-        if self.stability and not isinstance(model, UnrolledModel):
+        if self.stability and not model.repeats:
             raise ConfigError(f"model {self.model!r} has no C and D for 'stability'")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie between 0 and 1, not {self.ema}")
 
-    def _check_task(self, model: PatchModel) -> None:
+    def _check_task(self, model: Restorer) -> None:
         """Whether all that the task needs is there, and nothing else."""
         if self.task not in get_args(Task):
             raise ConfigError(unknown("task", self.task, get_args(Task)))

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from lessons_lib import metrics
 from lessons_lib.evaluation.processes import describe_device
-from lessons_lib.models import PatchModel, build
-from lessons_lib.models.base import UnrolledModel
+from lessons_lib.models import Restorer, build
 from lessons_lib.training.config import ConfigError, Run
 from lessons_lib.training.crops import Crops, Examples
 from lessons_lib.training.stability import growth, measured_entries
@@ -49,7 +48,7 @@ def restoration_loss(estimate: Tensor, clean: Tensor, counts: Tensor) -> Tensor:
     Args:
         estimate: ``(B, C, H, W)``.
         clean: same shape.
-        counts: ``(1, 1, H, W)`` from `PatchModel.estimate_counts`.
+        counts: ``(1, 1, H, W)`` from `Restorer.confidence`.
 
     Source: GroupSC eq. 7 and §3.6 (ii); that ``m`` is squared is its released code's.
     """
@@ -120,7 +119,7 @@ def train(
     if fabric.world_size > 1:
         here = f"{fabric.world_size} x {here}"
     earlier = state.spent.get(here, 0.0)
-    counts = learner.model.estimate_counts((run.crop, run.crop)).to(fabric.device)
+    counts = learner.model.confidence((run.crop, run.crop)).to(fabric.device)
     measured = None
     if run.stability:
         measured = measured_entries(run, learner.model).to(fabric.device)
@@ -140,7 +139,6 @@ def train(
         estimate = model(some.degraded, **some.told)
         loss = restoration_loss(scale * estimate, scale * some.clean, counts)
         if measured is not None:
-            assert isinstance(learner.model, UnrolledModel)  # `Run` has seen to it
             loss = loss + run.stability * growth(learner.model, measured)
         fabric.backward(loss)
         for optimizer in optimizers:
@@ -241,13 +239,13 @@ def _look(
     )
 
 
-def crop_psnr(fabric: Fabric, model: PatchModel, examples: Examples, batch: int) -> float:
+def crop_psnr(fabric: Fabric, model: Restorer, examples: Examples, batch: int) -> float:
     """Mean PSNR in dB over crops, of the pixels that get as many estimates as in a large image.
 
     No crop counts for more than `PSNR_CEILING`: a flat one, black in a mosaic, may come back exact,
     and its infinity would hide all others.
     """
-    edge = model.config.patch - 1
+    edge = model.border
     height, width = examples.clean.shape[-2:]
     inside = (..., slice(edge, height - edge), slice(edge, width - edge))
     scores = []

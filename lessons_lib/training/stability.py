@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from lessons_lib.degradations import PATTERNS, BayerMosaic
-from lessons_lib.models.base import PatchModel, UnrolledModel
+from lessons_lib.models import Restorer
 from lessons_lib.ops.patches import extract_patches
 from lessons_lib.training.config import Run
 
 DOUBLINGS = 4  # 16 steps
 
 
-def measured_entries(run: Run, model: PatchModel) -> Tensor:
+def measured_entries(run: Run, model: Restorer) -> Tensor:
     """What a patch may show of itself in a run's task: ``(P, m)``, 0 or 1, a row for each way."""
     if run.task != "demosaic":
         return torch.ones(1, model.config.entries)
@@ -25,17 +25,18 @@ def measured_entries(run: Run, model: PatchModel) -> Tensor:
     return extract_patches(masks, size)[..., 0]
 
 
-def growth(model: UnrolledModel, measured: Tensor) -> Tensor:
+def growth(model: Restorer, measured: Tensor) -> Tensor:
     """How much random residuals grow in 16 steps without thresholds, a scalar.
 
     The mean of ``‖r₁₆‖² / ‖r₀‖²``, as a natural logarithm where it is above 1, added up over the
     ways in which a patch may be measured. Zero for an ISTA that converges.
 
     Args:
-        model: with weights C and D.
+        model: one that `repeats`, with weights C and D.
         measured: ``(P, m)`` on the model's device, see `measured_entries`.
     """
-    back_and_forth = model.D @ model.C.mT
+    weights = dict(model.named_parameters())
+    back_and_forth = weights["D"] @ weights["C"].mT
     step = torch.diag_embed(measured) - measured[:, :, None] * back_and_forth * measured[:, None]
     for _ in range(DOUBLINGS):
         step = step @ step

@@ -11,14 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lessons_lib.models import PatchModel, build
-from lessons_lib.models.base import NOISE_POWERS
+from lessons_lib.models import MODELS, Restorer, build
 from lessons_lib.training.config import ConfigError, Run, read_run
 from lessons_lib.training.crops import Crops
 from lessons_lib.training.state import State, read_state
 
 
-def first_model(run: Run, root: Path, crops: Crops) -> PatchModel:
+def first_model(run: Run, root: Path, crops: Crops) -> Restorer:
     """A model from another run's weights, or from a dictionary learned for it.
 
     Args:
@@ -31,6 +30,8 @@ def first_model(run: Run, root: Path, crops: Crops) -> PatchModel:
     """
     model = build(run.model, run.options)
     if not run.start:
+        if not model.starts_from_dictionary:
+            return model
         config = model.config
         return build(run.model, run.options, crops.dictionary(config.patch, config.atoms))
     other = read_state(root / run.start)
@@ -79,7 +80,7 @@ def effort_to(start: str, runs: Path, root: Path) -> Effort:
 def translate(other: State, run: Run) -> dict[str, Tensor]:
     """Another run's weights, brought to the noise that a run is for.
 
-    - From one level to another, weights are scaled, see `NOISE_POWERS`.
+    - From one level to another, weights are scaled, see `Restorer.noise_powers`.
     - From several levels to one, its thresholds are interpolated between theirs; where there is no
       noise, as in a mosaic, the quietest level's are taken.
     - From one level to several, each takes the mean of all steps' thresholds, scaled.
@@ -97,7 +98,8 @@ def translate(other: State, run: Run) -> dict[str, Tensor]:
     if not run.sigma_255 or not other.sigma_255:
         return weights
     louder = run.sigma_255 / other.sigma_255
-    return {name: weight * louder ** NOISE_POWERS.get(name, 0) for name, weight in weights.items()}
+    powers = MODELS[run.model].model.noise_powers
+    return {name: weight * louder ** powers.get(name, 0) for name, weight in weights.items()}
 
 
 def _between(thresholds: Tensor, levels: list[float], sigma_255: float) -> Tensor:

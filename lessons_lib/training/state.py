@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map_only
 
-from lessons_lib.models import PatchModel, build
+from lessons_lib.models import Restorer, build
 from lessons_lib.training.config import ConfigError, Run
 
 
@@ -67,7 +67,7 @@ class Learner:
         run: gives the optimisers' numbers.
     """
 
-    def __init__(self, model: PatchModel, run: Run) -> None:
+    def __init__(self, model: Restorer, run: Run) -> None:
         self.model = model
         self.average = deepcopy(model).requires_grad_(False)
         turned = model.matrices if run.optimizer == "muon" else ()
@@ -155,7 +155,7 @@ def read_state(folder: Path) -> State | None:
         raise ConfigError(f"{path} holds no training state: {error}") from error
 
 
-def trained_model(run: Run, folder: Path) -> PatchModel:
+def trained_model(run: Run, folder: Path) -> Restorer:
     """The averaged weights of a run, in its model.
 
     Args:

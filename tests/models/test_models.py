@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lessons_lib.models import CSR, MODELS, GroupSC, Lista, PatchSC, build, describe
-from lessons_lib.models.base import NonLocalConfig, PatchConfig
+from lessons_lib.models import CSR, MODELS, FFDNet, GroupSC, Lista, PatchSC, build, describe
 from lessons_lib.models.csr import CSRConfig
 from lessons_lib.models.lista import ListaConfig, analytic_weights
+from lessons_lib.models.non_local import NonLocalConfig
+from lessons_lib.models.unrolled import PatchConfig
 from lessons_lib.ops.dictionary import random_dictionary, spectral_norm
 from lessons_lib.ops.prox import soft_threshold
 from lessons_lib.solvers import ista
@@ -35,9 +36,19 @@ def shaken(model):
     return model
 
 
+SMALL = {"layers": 4, "width": 8}
+
+
+def told_to(model, batch: int) -> dict[str, Tensor]:
+    """What a model has to be told besides the image."""
+    return {"sigma": torch.full((batch,), 0.1)} if isinstance(model, FFDNet) else {}
+
+
 def every_model(channels: int = 1):
     for name in MODELS:
-        options = TINY | {"channels": channels}
+        options = (TINY if MODELS[name].model.starts_from_dictionary else SMALL) | {
+            "channels": channels
+        }
         variants = [{}]
         if name == "lista":
             variants = [{"variant": v} for v in ("untied", "coupled", "alista")]
@@ -195,7 +206,7 @@ def test_first_weights():
 @pytest.mark.parametrize(("name", "options"), list(every_model()))
 def test_every_parameter_gets_a_finite_gradient(name, options):
     model = shaken(build(name, options))
-    (model(draw(2, 1, 10, 11)) ** 2).sum().backward()
+    (model(draw(2, 1, 10, 11), **told_to(model, 2)) ** 2).sum().backward()
     for label, parameter in model.named_parameters():
         assert parameter.grad is not None, label
         assert torch.isfinite(parameter.grad).all(), label
@@ -211,9 +222,9 @@ def test_every_parameter_gets_a_finite_gradient(name, options):
 )
 def test_a_model_compiles_as_a_whole(name, options, told):
     """Nothing in it asks for the value of a tensor, which would cut the compiled code in pieces."""
-    if name == "lista" and told:
-        pytest.skip("LISTA is told nothing")
-    if "sigma" in told:
+    if set(told) - set(MODELS[name].model.told) or (name == "ffdnet" and not told):
+        pytest.skip("is told something else")
+    if "sigma" in told and name != "ffdnet":
         options = options | {"levels_255": [5.0, 25.0]}
     model = build(name, options)
     image = torch.rand(2, 3, 9, 10)
@@ -255,11 +266,11 @@ def test_thresholds_stay_non_negative():
 @pytest.mark.parametrize("shape", [(9, 14), (13, 10)])
 @pytest.mark.parametrize(("name", "options"), list(every_model(channels=3)))
 def test_batch_is_one_by_one_at_any_size(name, options, shape):
-    model = shaken(build(name, options))
+    model = shaken(build(name, options)).eval()
     noisy = draw(3, 3, *shape)
     with torch.no_grad():
-        together = model(noisy)
-        alone = torch.cat([model(image[None]) for image in noisy])
+        together = model(noisy, **told_to(model, 3))
+        alone = torch.cat([model(image[None], **told_to(model, 1)) for image in noisy])
     assert together.shape == noisy.shape
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-12)
 
@@ -321,12 +332,12 @@ def test_options_change_the_estimate(change):
 
 @pytest.mark.parametrize(("name", "options"), list(every_model()))
 def test_a_model_is_rebuilt_from_its_description(name, options):
-    model = shaken(build(name, options))
+    model = shaken(build(name, options)).eval()
     again_name, again_options = describe(model)
-    again = build(again_name, again_options).double()
+    again = build(again_name, again_options).double().eval()
     again.load_state_dict(model.state_dict())
-    noisy = draw(1, 1, 9, 9)
-    assert torch.equal(again(noisy), model(noisy))
+    noisy, told = draw(1, 1, 9, 9), told_to(model, 1)
+    assert torch.equal(again(noisy, **told), model(noisy, **told))
 
 
 def test_first_values_may_be_whole_numbers():

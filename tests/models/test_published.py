@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib.models import restore
-from lessons_lib.models.published import from_published
+from lessons_lib.models.released import from_published
 
 STEPS, ATOMS = 8, 12
 

@@ -9,7 +9,7 @@ from lessons_lib.checkpoints import load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.metrics import psnr
 from lessons_lib.models import build, restore
-from lessons_lib.models.restore import _mirrored
+from lessons_lib.models.tiles import _mirrored
 
 LOCAL = {"patch": 5, "atoms": 20, "steps": 3}
 NON_LOCAL = LOCAL | {"refresh": 1, "window": 9}

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lessons_lib.models.base import NonLocalConfig, PatchModel
+from lessons_lib.models.non_local import NonLocalConfig
+from lessons_lib.models.patch_model import PatchModel
+from lessons_lib.models.restorer import Precision
 from lessons_lib.ops.similarity import squared_distances
 
 
@@ -21,8 +23,7 @@ class PublishedModel(PatchModel):
     - Two small numbers keep the square roots of the group prox away from zero.
 
     Args:
-        config: sizes; of the options only ``refresh``
-            counts.
+        config: sizes; of the options only ``refresh`` counts.
         C: ``(m, K)``; the released code holds its transpose.
         D: ``(m, K)``.
         W: ``(m, K)``.
@@ -53,6 +54,11 @@ class PublishedModel(PatchModel):
         self.thresholds = nn.Parameter(thresholds)
         self.kappa = None if kappa is None else nn.Parameter(kappa)
         self.nu_logit = None if nu_logit is None else nn.Parameter(nu_logit)
+
+    def bytes_for(self, shape: tuple[int, int], precision: Precision) -> int:
+        """Those of `PatchModel`, and Σ."""
+        pairs = 0 if self.kappa is None else 5 * self.patches_in(shape) ** 2
+        return super().bytes_for(shape, precision) + 4 * pairs
 
     def forward(self, noisy: Tensor) -> Tensor:
         """Estimate ``(B, C, H, W)`` images."""
