@@ -21,6 +21,7 @@ from torch import Tensor
 from lessons_lib.data import shipped, unknown
 from lessons_lib.models import Restorer, build, describe
 from lessons_lib.models.released import PublishedModel, from_published
+from lessons_lib.tasks import TASKS, Goal
 
 
 class CheckpointError(ValueError):
@@ -47,7 +48,7 @@ class Card:
         licence: of the weights and the code.
         data_licence: of the training images.
         sha256: of the safetensors file.
-        task: what they restore, see `lessons_lib.evaluation.protocols`.
+        task: what they restore, a name of `lessons_lib.tasks.TASKS`.
         quality: of the JPEG files they were trained for; else 0.
         hours_before: of training of the run they began from, and of all that it goes back to.
         pixels_before: of all crops that those runs looked at.
@@ -102,9 +103,11 @@ class Card:
     @property
     def setting(self) -> str:
         """What they were trained for: "sigma=25", "q=10", or the task's name."""
-        if self.task == "denoise":
-            return f"sigma={self.sigma_255:g}"
-        return f"q={self.quality}" if self.task == "jpeg" else self.task
+        return TASKS[self.task].goal_setting(Goal(self.sigma_255 / 255, self.quality))
+
+    def serves(self, task: str) -> bool:
+        """Whether they can be used for a task."""
+        return task == self.task or task in TASKS[self.task].also
 
 
 @functools.cache

@@ -34,12 +34,18 @@ class Method:
             [0, 1] scale to an estimate of the same shape; ``progress`` is called with the share
             done, from 0 to 1.
         description: one line.
+        title: what tables call it; its name, where there is none.
+        lesson: the lesson that teaches it, None if none does.
+        published: its names in tables of papers, for gray and for colour images; empty for none.
         smallest: least number of pixels that either side of the image must have.
         package: what has to be installed for it beyond the library's own requirements.
     """
 
     function: Callable[..., Tensor]
     description: str
+    title: str = ""
+    lesson: int | None = None
+    published: tuple[str, str] = ("", "")
     smallest: int = 1
     package: str | None = None
 
@@ -218,9 +224,28 @@ def _trust(codes: Tensor) -> Tensor:
 
 
 METHODS = {
-    "noisy": Method(unchanged, "the noisy image itself"),
-    "dct": Method(dct, "hard thresholding of overlapping DCT patches", smallest=8),
-    "dictionary": Method(dictionary, "a dictionary learned from the image, then OMP", smallest=9),
-    "nlm": Method(nlm, "non-local means (scikit-image)", smallest=5),
-    "bm3d": Method(bm3d, "BM3D, non-commercial licence", smallest=8, package="bm3d"),
+    "noisy": Method(unchanged, "the noisy image itself", "noisy image"),
+    "dct": Method(
+        dct,
+        "hard thresholding of overlapping DCT patches",
+        "DCT thresholding",
+        lesson=1,
+        smallest=8,
+    ),
+    "dictionary": Method(
+        dictionary,
+        "a dictionary learned from the image, then OMP",
+        "learned dictionary",
+        lesson=3,
+        smallest=9,
+    ),
+    "nlm": Method(nlm, "non-local means (scikit-image)", "non-local means", lesson=6, smallest=5),
+    "bm3d": Method(
+        bm3d,
+        "BM3D, non-commercial licence",
+        "BM3D",
+        published=("BM3D", "CBM3D"),
+        smallest=8,
+        package="bm3d",
+    ),
 }

@@ -7,7 +7,7 @@ file name): the same picture gets the same noise on every machine and in any ord
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -157,6 +157,13 @@ class JPEG:
 
 # What happened to an image that keeps its size.
 Degradation = GaussianNoise | BayerMosaic | JPEG
+
+
+def redrawn(degradation: Degradation, seed: int) -> Degradation | None:
+    """The same with so many added to its seed; None if nothing in it is drawn."""
+    if isinstance(degradation, GaussianNoise):
+        return replace(degradation, seed=degradation.seed + seed)
+    return None
 
 
 @dataclass(frozen=True)

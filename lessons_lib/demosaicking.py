@@ -52,6 +52,14 @@ def menon(mosaic: Tensor, pattern: BayerMosaic) -> Tensor:
 
 
 METHODS = {
-    "bilinear": Method(bilinear, "average of the nearest measured values", smallest=2),
-    "menon": Method(menon, "directional filtering", smallest=8, package="colour_demosaicing"),
+    "bilinear": Method(
+        bilinear, "average of the nearest measured values", "bilinear interpolation", smallest=2
+    ),
+    "menon": Method(
+        menon,
+        "directional filtering",
+        "directional filtering (Menon et al.)",
+        smallest=8,
+        package="colour_demosaicing",
+    ),
 }

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from lessons_lib import __version__, classical, data, demosaicking
 from lessons_lib.cli import main
-from lessons_lib.cli.options import DEFAULT_METHODS, METHODS_HELP
+from lessons_lib.cli.options import METHODS_HELP
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.images import Photo, read_image, write_image
 from lessons_lib.metrics import psnr
+from lessons_lib.tasks import TASKS
 
 COMMAND = [sys.executable, "-m", "lessons_lib"]
 
@@ -267,7 +268,7 @@ def test_help_names_every_method() -> None:
     denoisers, _, demosaickers = METHODS_HELP.partition(".")[0].partition("; to demosaic, ")
     assert re.findall(r"\w+", denoisers.removeprefix("One of ")) == list(classical.METHODS)
     assert demosaickers.split(" or ") == list(demosaicking.METHODS)
-    assert set(DEFAULT_METHODS.values()) <= {*classical.METHODS, *demosaicking.METHODS}
+    assert all(task.usual in {*task.methods(), ""} for task in TASKS.values())
 
 
 @pytest.mark.slow

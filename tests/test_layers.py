@@ -12,7 +12,7 @@ LIBRARY = Path(__file__).parents[1] / "lessons_lib"
 LAYERS = [
     {"ops", "metrics"},
     {"solvers", "degradations", "images", "data"},
-    {"classical", "demosaicking", "models"},
+    {"classical", "demosaicking", "tasks", "models"},
     {"checkpoints", "training", "evaluation"},
     {"viz", "exercises", "cli", "__main__"},
 ]
@@ -65,6 +65,7 @@ def _same_level(there: str, here: str) -> bool:
         "data",
         "classical",
         "demosaicking",
+        "tasks",
         "checkpoints",
         "evaluation",
         "training",

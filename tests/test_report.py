@@ -27,10 +27,11 @@ from lessons_lib.evaluation.explain_gap import (
     split_gap,
 )
 from lessons_lib.evaluation.methods import MethodError
-from lessons_lib.evaluation.paper import PAPER_PIXELS, published, rows
+from lessons_lib.evaluation.paper import published, rows
 from lessons_lib.evaluation.report import ReportError, fill, tables
 from lessons_lib.evaluation.scores import store, stored
 from lessons_lib.evaluation.unfinished import Unfinished
+from lessons_lib.models import GROUPSC_PIXELS
 from lessons_lib.training import read_run
 from lessons_lib.training.queue import read_queue
 from lessons_lib.training.start import effort_to
@@ -409,7 +410,7 @@ def test_a_gap_of_trained_weights_is_also_that_of_their_training(capsys):
     text = explain_training(card)
     assert "from a dictionary: 120000 of 120000 steps; from the very beginning 1.1 hours" in text
     assert "and 100 % of the pixels" in text
-    later = replace(card, pixels_before=PAPER_PIXELS, hours_before=10.0)
+    later = replace(card, pixels_before=GROUPSC_PIXELS, hours_before=10.0)
     assert "from the very beginning 11 hours, and 200 % of the pixels" in explain_training(later)
     assert "31.00 dB, of which +3.000 dB in the last quarter" in text
 

@@ -305,7 +305,7 @@ def test_restore_and_its_short_form_write_the_same_file(tmp_path):
         (["--task", "dehaze"], "is one of denoise, blind, demosaic, jpeg"),
         ([], "is needed for this task"),
         (["--task", "demosaic"], "--pattern"),
-        (["--task", "demosaic", "--pattern", "RGBG"], "is one of RGGB"),
+        (["--task", "demosaic", "--pattern", "RGBG"], "pattern is RGGB"),
         (["--task", "demosaic", "--pattern", "RGGB"], "a mosaic has one"),
         (["--task", "demosaic", "--pattern", "RGGB", "--sigma", "5"], "says nothing about"),
         (["--sigma", "5", "--quality", "5"], "says nothing about"),

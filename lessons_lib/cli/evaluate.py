@@ -57,12 +57,12 @@ def evaluate(
     Each image is degraded as the task says, and what is restored of it compared with the original.
     Under torchrun the processes share the images.
     """
-    goal = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
+    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
     check_device(device)
     form = check_precision(precision)
     if store is not None and limit is not None:
         raise typer.BadParameter("only scores of whole data sets are kept", param_hint="--store")
-    name = choose(goal, method, model, quality)
+    name = choose(goal, method, model, value)
     check_overlap(overlap, name)
     import json
 
@@ -72,8 +72,8 @@ def evaluate(
     from lessons_lib.evaluation.scores import store as keep
     from lessons_lib.evaluation.unfinished import Unfinished
 
-    find_method(name, goal)
-    protocol = make_protocol(goal, dataset, sigma=sigma, pattern=pattern, quality=quality)
+    find_method(name, goal.name)
+    protocol = make_protocol(goal, dataset, value)
     with together(device) as place:
         with progress_bar(f"{name} on {dataset}", shown=place.speaks) as show:
             inference = Inference(place.device, form, overlap)
@@ -93,14 +93,14 @@ def evaluate(
 
 def describe(protocol: "Protocol") -> str:
     """What is restored, in words: "sigma 25", or "jpeg, q 10"."""
+    from lessons_lib.tasks import TASKS
+
     setting = protocol.setting.replace("=", " ")
-    return setting if protocol.task == "denoise" else f"{protocol.task}, {setting}"
+    return ", ".join(filter(None, (TASKS[protocol.task].mark, setting)))
 
 
 def _table(score: "Score") -> str:
-    from lessons_lib.degradations import GaussianNoise
-
-    protocol, noise = score.protocol, score.protocol.degradation
+    protocol, seed = score.protocol, getattr(score.protocol.degradation, "seed", None)
     width = max(len("difference"), *(len(row.file) for row in score.per_image))
     lines = [
         f"{score.method} on {protocol.dataset}, {describe(protocol)}",
@@ -108,7 +108,7 @@ def _table(score: "Score") -> str:
         + ("clipped" if protocol.clip else "not clipped")
         + (", rounded to 8 bits" if protocol.rounding else "")
         + f", SSIM {protocol.ssim}"
-        + (f", noise seed {noise.seed}" if isinstance(noise, GaussianNoise) else ""),
+        + ("" if seed is None else f", noise seed {seed}"),
         "",
         f"{'image':{width}}  PSNR/dB    SSIM  seconds",
     ]

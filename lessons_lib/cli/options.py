@@ -1,19 +1,19 @@
 """Options that several commands share, and what is refused of them."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from lessons_lib.evaluation.protocols import Protocol, Task
-    from lessons_lib.models.restore import Precision
+    from lessons_lib.evaluation.protocols import Protocol
+    from lessons_lib.models.restorer import Precision
+    from lessons_lib.tasks import Task
 
 METHODS_HELP = (
     "One of noisy, dct, dictionary, nlm, bm3d; to demosaic, bilinear or menon. "
     "Where neither a method nor a model is named: dictionary; for mosaics and files, a network."
 )
-DEFAULT_METHODS = {"denoise": "dictionary", "blind": "dictionary"}
 
 TaskName = Annotated[
     str,
@@ -68,50 +68,46 @@ def check_sigma(sigma: float) -> None:
         raise typer.BadParameter(f"must be a positive number, not {sigma:g}", param_hint="--sigma")
 
 
-def check_task(
-    task: str, *, sigma: float | None, pattern: str | None, quality: int | None
-) -> "Task":
-    """Refuse what is no task, and what a task has nothing to do with."""
-    from lessons_lib.degradations import PATTERNS
-    from lessons_lib.evaluation.protocols import Task
+def check_task(task: str, **given: Any) -> "tuple[Task, Any]":
+    """The task of a name, and its value among what other options say.
 
-    if task not in get_args(Task):
-        raise typer.BadParameter(f"is one of {', '.join(get_args(Task))}", param_hint="--task")
-    for option, value, tasks in (
-        ("--sigma", sigma, ("denoise", "blind")),
-        ("--pattern", pattern, ("demosaic",)),
-        ("--quality", quality, ("jpeg",)),
-    ):
-        if value is not None and task not in tasks:
-            raise typer.BadParameter(f"says nothing about the task {task}", param_hint=option)
-    if pattern is not None and pattern not in PATTERNS:
-        raise typer.BadParameter(f"is one of {', '.join(PATTERNS)}", param_hint="--pattern")
-    if sigma is not None:
-        check_sigma(sigma)
-    return cast(Task, task)
+    Refuses what is no task, what the task has nothing to do with, and impossible values.
+
+    Args:
+        task: its name.
+        given: what each option of a task says; None if it was not given.
+    """
+    from lessons_lib.tasks import TASKS
+
+    if task not in TASKS:
+        raise typer.BadParameter(f"is one of {', '.join(TASKS)}", param_hint="--task")
+    goal = TASKS[task]
+    for option, value in given.items():
+        if value is not None and option != goal.option:
+            raise typer.BadParameter(
+                f"says nothing about the task {task}", param_hint=f"--{option}"
+            )
+    value = given[goal.option]
+    if value is not None:
+        try:
+            goal.degradation(value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint=f"--{goal.option}") from error
+    return goal, value
 
 
 def required(option: str) -> typer.BadParameter:
     """What to raise where an option is missing."""
-    return typer.BadParameter("is needed for this task", param_hint=option)
+    return typer.BadParameter("is needed for this task", param_hint=f"--{option}")
 
 
-def make_protocol(
-    task: "Task", dataset: str, *, sigma: float | None, pattern: str | None, quality: int | None
-) -> "Protocol":
+def make_protocol(task: "Task", dataset: str, value: Any) -> "Protocol":
     """The protocol that the options ask for."""
-    from lessons_lib.evaluation import protocols
+    from lessons_lib.evaluation.protocols import protocol
 
-    if task == "jpeg":
-        if quality is None:
-            raise required("--quality")
-        return protocols.jpeg_restoration(dataset, quality)
-    if task == "demosaic":
-        return protocols.demosaicking(dataset, pattern or "BGGR")
-    if sigma is None:
-        raise required("--sigma")
-    make = protocols.blind_denoising if task == "blind" else protocols.denoising
-    return make(dataset, sigma)
+    if value is None and task.needs_value:
+        raise required(task.option)
+    return protocol(task.name, dataset, value)
 
 
 def check_device(device: str) -> None:
@@ -122,7 +118,7 @@ def check_device(device: str) -> None:
 
 def check_precision(precision: str) -> "Precision":
     """Refuse what is no precision."""
-    from lessons_lib.models.restore import PRECISIONS
+    from lessons_lib.models.restorer import PRECISIONS
 
     if precision not in PRECISIONS:
         raise typer.BadParameter(f"is one of {', '.join(PRECISIONS)}", param_hint="--precision")
@@ -137,11 +133,11 @@ def check_overlap(overlap: int | None, name: str) -> None:
         raise typer.BadParameter("only trained weights work in tiles", param_hint="--overlap")
 
 
-def choose(task: "Task", method: str | None, model: str | None, quality: int | None = None) -> str:
+def choose(task: "Task", method: str | None, model: str | None, value: Any = None) -> str:
     """Name of the classical method or the trained weights that were asked for.
 
-    Where none was, the task's usual method, or the largest trained weights; for files of a quality,
-    those that are nearest.
+    Where none was, the task's usual method, or of the trained weights those that fit the value
+    best, and of these the largest.
     """
     from lessons_lib.checkpoints import cards, load_card
 
@@ -149,20 +145,21 @@ def choose(task: "Task", method: str | None, model: str | None, quality: int | N
         if method is not None:
             raise typer.BadParameter("give either a method or a model", param_hint="--model")
         return load_card(model).name
-    if method is not None or task in DEFAULT_METHODS:
-        return method or DEFAULT_METHODS[task]
-    known = [card for card in cards().values() if card.task == task]
-    # Weights for files much worse than this one would take its detail for artefacts.
-    fit = [card for card in known if quality is None or abs(card.quality - quality) <= 10]
+    if method is not None or task.usual:
+        return method or task.usual
+    known = [card for card in cards().values() if card.task == task.name]
     if not known:
         raise typer.BadParameter(
-            f"no weights for the task {task} come with the library: see 'lessons train'",
+            f"no weights for the task {task.name} come with the library: see 'lessons train'",
             param_hint="--model",
         )
+    far = {card.name: task.fits(card, value) for card in known}
+    fit = [(distance, card) for card in known if (distance := far[card.name]) is not None]
     if not fit:
         there = ", ".join(f"{card.name} ({card.setting})" for card in known)
         raise typer.BadParameter(
-            f"no weights are for quality {quality}; name some to use them all the same: {there}",
+            f"no weights are for {task.option} {value}; name some to use them all the same: "
+            f"{there}",
             param_hint="--model",
         )
-    return min(fit, key=lambda card: (abs(card.quality - (quality or 0)), -card.parameters)).name
+    return min(fit, key=lambda pair: (pair[0], -pair[1].parameters))[1].name

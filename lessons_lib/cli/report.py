@@ -70,9 +70,9 @@ def explain_gap(
     of other tiles too (the paper's share 44 pixels in gray images, 46 in colour). For trained
     weights also what their training was, beside the paper's: the other reason why numbers differ.
     """
-    goal = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
+    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
     check_device(device)
-    name = choose(goal, method, model, quality)
+    name = choose(goal, method, model, value)
     check_overlap(overlap, name)
     from lessons_lib.checkpoints import cards
     from lessons_lib.evaluation import Inference
@@ -81,7 +81,7 @@ def explain_gap(
     from lessons_lib.evaluation.paper import published
     from lessons_lib.evaluation.processes import together
 
-    protocol = make_protocol(goal, dataset, sigma=sigma, pattern=pattern, quality=quality)
+    protocol = make_protocol(goal, dataset, value)
     with together(device) as place, progress_bar(f"{name} on {dataset}") as show:
         found = explain(name, protocol, limit, show, Inference(place.device), seeds, overlap)
     ours = found[0]

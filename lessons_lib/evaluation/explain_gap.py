@@ -9,11 +9,12 @@ from statistics import fmean
 from lessons_lib import data
 from lessons_lib.checkpoints import Card
 from lessons_lib.classical import Progress
-from lessons_lib.degradations import GaussianNoise
+from lessons_lib.degradations import redrawn
 from lessons_lib.evaluation.methods import INFERENCE, Inference, restore
-from lessons_lib.evaluation.paper import PAPER_PIXELS, published
+from lessons_lib.evaluation.paper import published
 from lessons_lib.evaluation.protocols import Protocol
 from lessons_lib.evaluation.scores import stored
+from lessons_lib.models import MODELS
 
 NOT_ROUNDED = "estimates not rounded to 8 bits"
 TILED = ", not rounded"  # what ends the name of the same, with other tiles
@@ -77,10 +78,10 @@ def explain_gap(
     noise = protocol.degradation
     # What is run over the images: what degrades them, how they are restored, how that is scored.
     passes = [(noise, inference, conventions(protocol))]
-    if isinstance(noise, GaussianNoise):
-        for seed in range(noise.seed + 1, noise.seed + seeds + 1):
-            drawn = {f"noise drawn with seed {seed}": protocol}
-            passes.append((replace(noise, seed=seed), inference, drawn))
+    for seed in range(1, 1 + seeds):
+        other = redrawn(noise, seed)
+        if other is not None:
+            passes.append((other, inference, {f"noise drawn with seed {seed}": protocol}))
     if overlap is not None:
         name = f"tiles overlapping by {overlap}"
         tiled = {name: protocol, f"{name}{TILED}": replace(protocol, rounding=False)}
@@ -142,13 +143,16 @@ def split_gap(method: str, protocol: Protocol, found: list[Convention]) -> str |
 
 def explain_training(card: Card) -> str:
     """How much of the paper's training some weights have had, and whether it was still helping."""
-    share = 100 * card.pixels_in_all / PAPER_PIXELS
+    paper_pixels, share = MODELS[card.model].paper_pixels, ""
+    if paper_pixels:
+        percent = 100 * card.pixels_in_all / paper_pixels
+        share = f", and {percent:.3g} % of the pixels that the paper's schedule looks at"
     start = card.run.get("start")
-    begun = f"from {start}" if start else "from a dictionary"
+    first = "a dictionary" if MODELS[card.model].model.starts_from_dictionary else "random weights"
+    begun = f"from {start or first}"
     lines = [
         f"training {begun}: {card.steps} of {card.run['steps']} steps; from the very beginning "
-        f"{card.hours_in_all:.2g} hours, and {share:.3g} % of the pixels that the paper's schedule "
-        "looks at",
+        f"{card.hours_in_all:.2g} hours{share}",
         f"held-out crops: {card.held_out_psnr:.2f} dB, of which {card.late_gain:+.3f} dB in the "
         "last quarter of the steps",
     ]

@@ -7,19 +7,11 @@ from functools import cache
 from lessons_lib.checkpoints import cards
 from lessons_lib.data import shipped
 from lessons_lib.evaluation.protocols import Protocol
+from lessons_lib.models import MODELS
+from lessons_lib.tasks import TASKS
 
-# Our names of classical methods and of models, and the papers'.
-NAMES = {"bm3d": "BM3D", "sc": "SC", "groupsc": "GroupSC", "csr": "CSR"}
-TASKS = {
-    "blind": "blind color denoising",
-    "demosaic": "demosaicking",
-    "jpeg": "jpeg artefact reduction",
-}
 # Where papers print different numbers for the same thing, the paper that proposes it is believed.
 FIRST_SOURCE = "GroupSC-T"
-# Of all crops that a training looks at. The schedule is the same for every task: 120,000 steps of
-# 32 crops of 56 x 56. GroupSC §B and its released code.
-PAPER_PIXELS = 120_000 * 32 * 56**2
 
 
 @dataclass(frozen=True)
@@ -50,15 +42,16 @@ def published(method: str, protocol: Protocol) -> Published | None:
         The proposing paper's row, with the SSIM of any source that prints the same PSNR; None if
         nothing was published.
     """
-    kind = cards()[method].model if method in cards() else method
-    colour = protocol.channel == "rgb"
-    name = "JPEG" if (kind, protocol.task) == ("noisy", "jpeg") else NAMES.get(kind)
-    if name is None or (protocol.task == "blind" and not colour):
+    task, colour = TASKS[protocol.task], protocol.channel == "rgb"
+    if method in cards():
+        name = MODELS[cards()[method].model].name_in_tables(task.name, colour)
+    else:
+        methods = task.methods()
+        name = methods[method].published[colour] if method in methods else ""
+    if not name or not task.tables[colour]:
         return None
-    if colour and kind == "bm3d":
-        name = "CBM3D"
     wanted = {
-        "task": TASKS.get(protocol.task, "color denoising" if colour else "gray denoising"),
+        "task": task.tables[colour],
         "dataset": protocol.dataset,
         "setting": protocol.setting,
         "method": name,

@@ -1,17 +1,15 @@
 """Protocols: everything besides the method that moves a score."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 
 from lessons_lib import data, metrics
-from lessons_lib.degradations import JPEG, BayerMosaic, Degradation, GaussianNoise
+from lessons_lib.degradations import Degradation
 from lessons_lib.metrics import SsimDefinition
 from lessons_lib.ops.colour import rgb_to_luma
-
-Task = Literal["denoise", "blind", "demosaic", "jpeg"]
-Channel = Literal["gray", "rgb", "y", "luma"]
+from lessons_lib.tasks import TASKS, Channel
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,7 @@ class Protocol:
         rounding: whether they are rounded to the 256 levels of a file.
         border: pixels left out on each side.
         ssim: definition, as `lessons_lib.metrics.ssim` names it.
-        task: what is restored: "denoise", "blind" if the level of noise is not told, "demosaic",
-            "jpeg".
+        task: what is restored, a name of `lessons_lib.tasks.TASKS`.
     """
 
     dataset: str
@@ -39,22 +36,18 @@ class Protocol:
     rounding: bool = True
     border: int = 0
     ssim: SsimDefinition = "gaussian"
-    task: Task = "denoise"
+    task: str = "denoise"
 
     @property
     def sigma_255(self) -> float | None:
         """Standard deviation of the noise where white is 255, as tables print it; None if none."""
-        noise = self.degradation
-        return round(noise.sigma * 255, 9) if isinstance(noise, GaussianNoise) else None
+        sigma = getattr(self.degradation, "sigma", None)
+        return None if sigma is None else round(sigma * 255, 9)
 
     @property
     def setting(self) -> str:
         """How bad it is: "sigma=25", "q=10", or "bayer no noise", as published tables have it."""
-        if isinstance(self.degradation, JPEG):
-            return f"q={self.degradation.quality}"
-        if isinstance(self.degradation, BayerMosaic):
-            return "bayer no noise"
-        return f"sigma={self.sigma_255:g}"
+        return TASKS[self.task].setting(self.degradation)
 
     def clean(self, image: Tensor) -> Tensor:
         """The image to be degraded and then aimed at, from the (1, C, H, W) of a file."""
@@ -83,29 +76,41 @@ class Protocol:
             "kind": type(self.degradation).__name__,
             **asdict(self.degradation),
         }
-        if isinstance(self.degradation, GaussianNoise):
+        if hasattr(self.degradation, "seed"):
             drawn = "RandomState seeded by sha256 of seed and file name; not clipped"
             plain["degradation"]["drawn"] = drawn
         plain["psnr"] = "per image, then mean"
         return plain
 
 
-def denoising(dataset: str, sigma_255: float) -> Protocol:
-    """The standard of denoising tables: unclipped noise, 8-bit estimates, Gaussian SSIM.
+def protocol(task: str, dataset: str, value: Any) -> Protocol:
+    """The standard of tables for a task: 8-bit estimates, Gaussian SSIM.
 
     Args:
-        dataset: name; sets in colour are denoised and scored in RGB, all others in gray.
-        sigma_255: standard deviation of the noise, white being 255.
+        task: a name of `lessons_lib.tasks.TASKS`.
+        dataset: name; what is scored of its images is the task's choice.
+        value: how bad it is, see `lessons_lib.tasks.Task`.
 
     Raises:
-        DataError: unknown name, or a set without clean references.
-        ValueError: if sigma is not positive and finite.
+        DataError: unknown name, a set without clean references, or one that the task cannot use.
+        ValueError: for a value that there is not.
     """
-    return Protocol(
-        dataset,
-        degradation=GaussianNoise(sigma_255 / 255),
-        channel="rgb" if _in_colour(dataset) else "gray",
-    )
+    what = TASKS[task]
+    return Protocol(dataset, what.degradation(value), what.channel(dataset), task=task)
+
+
+def standard(task: str, dataset: str, setting: str) -> Protocol:
+    """The same, of a setting as `Protocol.setting` writes it.
+
+    >>> standard("jpeg", "Classic5", "q=10") == jpeg_restoration("Classic5", 10)
+    True
+    """
+    return protocol(task, dataset, TASKS[task].value(setting))
+
+
+def denoising(dataset: str, sigma_255: float) -> Protocol:
+    """White Gaussian noise, not clipped, of a known σ, white being 255; see `protocol`."""
+    return protocol("denoise", dataset, sigma_255)
 
 
 def blind_denoising(dataset: str, sigma_255: float) -> Protocol:
@@ -113,61 +118,19 @@ def blind_denoising(dataset: str, sigma_255: float) -> Protocol:
 
     Source: GroupSC §4, Table 1.
     """
-    return replace(denoising(dataset, sigma_255), task="blind")
+    return protocol("blind", dataset, sigma_255)
 
 
 def demosaicking(dataset: str, pattern: str = "BGGR") -> Protocol:
     """Colours from a Bayer mosaic without noise; all of the image is scored, in RGB.
 
-    Args:
-        dataset: name of a set in colour.
-        pattern: see `BayerMosaic`; the default is the released code's.
-
-    Raises:
-        DataError: unknown name, a set in gray, or one without clean references.
-        ValueError: unknown pattern.
+    The pattern is the released code's, see `BayerMosaic`.
 
     Source: GroupSC §4, Table 5.
     """
-    if not _in_colour(dataset):
-        raise data.DataError(f"{dataset} is gray: it makes no mosaic")
-    return Protocol(dataset, BayerMosaic(pattern), channel="rgb", task="demosaic")
+    return protocol("demosaic", dataset, pattern)
 
 
 def jpeg_restoration(dataset: str, quality: int) -> Protocol:
-    """Luma of files that were compressed as gray images: colours are turned to luma first.
-
-    Args:
-        dataset: name.
-        quality: from 1 to 100.
-
-    Raises:
-        DataError: unknown name, or a set without clean references.
-        ValueError: for a quality that there is not.
-
-    Source: GroupSC §4, Table 4; that luma comes first is what the published numbers of the files
-    themselves show.
-    """
-    _in_colour(dataset)
-    return Protocol(dataset, JPEG(quality), channel="luma", task="jpeg")
-
-
-def standard(task: Task, dataset: str, setting: str) -> Protocol:
-    """The protocol of a task for a setting as `Protocol.setting` writes it.
-
-    >>> standard("jpeg", "Classic5", "q=10") == jpeg_restoration("Classic5", 10)
-    True
-    """
-    number = setting.partition("=")[2]
-    if task == "jpeg":
-        return jpeg_restoration(dataset, int(number))
-    if task == "demosaic":
-        return demosaicking(dataset)
-    return (blind_denoising if task == "blind" else denoising)(dataset, float(number))
-
-
-def _in_colour(dataset: str) -> bool:
-    entry = data.entry(dataset)
-    if entry.role == "noisy":
-        raise data.DataError(f"{dataset} has no clean references: nothing to score against")
-    return entry.kind == "colour"
+    """Luma of files that were compressed as gray images, see `lessons_lib.tasks.jpeg`."""
+    return protocol("jpeg", dataset, quality)

@@ -9,23 +9,11 @@ from pathlib import Path
 
 from lessons_lib.checkpoints import cards
 from lessons_lib.evaluation.ablations import ABLATIONS
-from lessons_lib.evaluation.paper import PAPER_PIXELS, Published
+from lessons_lib.evaluation.paper import Published
 from lessons_lib.evaluation.scores import StoredScore, stored
+from lessons_lib.models import MODELS
+from lessons_lib.tasks import TASKS
 
-# Rows, in the order in which the course meets them.
-LABELS = {
-    "noisy": "noisy image",
-    "dct": "DCT thresholding (lesson 01)",
-    "dictionary": "learned dictionary (lesson 03)",
-    "nlm": "non-local means (lesson 06)",
-    "bm3d": "BM3D",
-    "bilinear": "bilinear interpolation",
-    "menon": "directional filtering (Menon et al.)",
-    "lista": "LISTA (lesson 04)",
-    "sc": "SC (lesson 05)",
-    "csr": "CSR (lesson 09)",
-    "groupsc": "GroupSC (lesson 08)",
-}
 HOURS = (0.1, 0.25, 0.5, 1, 2, 4, 8)
 BLOCK = re.compile(r"(<!-- results: (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
@@ -58,7 +46,7 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
     made = {}
     for dataset, task in dict.fromkeys((score.dataset, score.task) for score in kept):
         some = [score for score in kept if (score.dataset, score.task) == (dataset, task)]
-        name = dataset if task == "denoise" else f"{dataset}, {task}"
+        name = ", ".join(filter(None, (dataset, TASKS[task].mark)))
         made[f"PSNR on {name}"] = _by_setting(some, _psnr)
         made[f"SSIM on {name}"] = _by_setting(some, lambda score: f"{score.ssim:.4f}")
         made[f"seconds on {name}"] = _seconds(some)
@@ -101,9 +89,7 @@ def _by_setting(scores: list[StoredScore], cell: Cell) -> str:
         lines.setdefault((_kind(score), _overlap(score)), {})[score.setting] = cell(score)
     rows = [["method", *map(_head, settings)]]
     for kind, overlap in sorted(lines, key=lambda line: (_place(line[0]), line[1])):
-        label = LABELS.get(kind, kind)
-        if kind == "noisy" and scores[0].task == "jpeg":
-            label = "the file itself"
+        label = _label(kind, scores[0].task)
         cells = (lines[kind, overlap].get(setting, "–") for setting in settings)
         rows.append([_with_overlap(label, overlap), *cells])
     return _explain_star(markdown(rows))
@@ -135,9 +121,19 @@ def _with_overlap(label: str, overlap: int) -> str:
     return label if overlap < 0 else f"{label}, tiles overlapping by {overlap}"
 
 
+def _label(kind: str, task: str) -> str:
+    """Of a method or a model: its title, and the lesson that teaches it."""
+    known = TASKS[task].methods() | MODELS
+    if kind not in known:
+        return kind
+    title, lesson = known[kind].title or kind, known[kind].lesson
+    return title if lesson is None else f"{title} (lesson {lesson:02d})"
+
+
 def _place(kind: str) -> tuple[int, str]:
-    """Of a method among all: those that the course does not meet come last, by name."""
-    known = list(LABELS)
+    """Of a method among all: as tasks and models list them; others come last, by name."""
+    known = list(dict.fromkeys(name for task in TASKS.values() for name in task.methods()))
+    known += MODELS
     return (known.index(kind) if kind in known else len(known), kind)
 
 
@@ -184,6 +180,7 @@ def _weights(compared: list[tuple[StoredScore, Published]]) -> str:
     lines = []
     for score, paper in compared:
         card, overlap = cards()[score.method], _overlap(score)
+        pixels = MODELS[card.model].paper_pixels
         kind = (card.task, card.options["channels"], _place(card.model))
         cells = [
             score.method,
@@ -193,7 +190,7 @@ def _weights(compared: list[tuple[StoredScore, Published]]) -> str:
             f"{card.parameters:,}",
             f"{sum(card.hours.values()):.2f}",
             f"{card.hours_in_all:.2f}",
-            f"{100 * card.pixels_in_all / PAPER_PIXELS:.2f} %",
+            f"{100 * card.pixels_in_all / pixels:.2f} %" if pixels else "–",
             f"{card.late_gain:+.3f}",
             ", ".join(card.hours),
         ]

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import fmean
 
 from lessons_lib.checkpoints import cards
-from lessons_lib.evaluation.benchmark import Score
 from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import Published, published
-from lessons_lib.evaluation.protocols import Task, standard
+from lessons_lib.evaluation.protocols import standard
+from lessons_lib.evaluation.score import Score
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class StoredScore:
 
     method: str
     dataset: str
-    task: Task
+    task: str
     setting: str
     images: int
     psnr: float

@@ -8,10 +8,9 @@ on, then the images in the order in which they were finished.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from lessons_lib.evaluation.benchmark import ImageScore, Score
+from lessons_lib.evaluation.score import ImageScore, Score
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Unfinished:
     folder: Path
     device: str
 
-    def known(self, score: "Score") -> list[dict[str, Any]]:
+    def known(self, score: Score) -> list[dict[str, Any]]:
         """What was measured before under the same conditions; else a new file is begun.
 
         Args:
@@ -48,20 +47,20 @@ class Unfinished:
         path.write_text("".join(f"{json.dumps(row)}\n" for row in whole), encoding="utf-8")
         return whole[1:]
 
-    def add(self, score: "Score", image: "ImageScore") -> None:
+    def add(self, score: Score, image: ImageScore) -> None:
         """Keep one more image; several processes may do so at a time."""
         # One write of a line at the end of a file is not divided by another's.
         with self._path(score).open("a", encoding="utf-8") as file:
             file.write(f"{json.dumps(asdict(image))}\n")
 
-    def remove(self, score: "Score") -> None:
+    def remove(self, score: Score) -> None:
         """All images are measured, and the whole is kept elsewhere."""
         self._path(score).unlink(missing_ok=True)
 
-    def _path(self, score: "Score") -> Path:
+    def _path(self, score: Score) -> Path:
         return self.folder / f"{score.stem}.unfinished.jsonl"
 
-    def _conditions(self, score: "Score") -> dict[str, Any]:
+    def _conditions(self, score: Score) -> dict[str, Any]:
         conditions = {
             "method": score.method,
             "protocol": score.protocol.as_dict(),

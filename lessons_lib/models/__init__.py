@@ -1,6 +1,6 @@
 """Trainable models by name: one architecture per file, each with its frozen config."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
@@ -26,21 +26,45 @@ class Architecture:
         config: that of its config.
         title: what papers and tables call it.
         lesson: the lesson that teaches it, None if none does yet.
+        paper_pixels: of all crops that the paper's training looks at; 0 where that is not known.
+        variants: what papers call it instead, by the task's name and whether there are colours.
     """
 
     model: type[Restorer]
     config: type
     title: str
     lesson: int | None = None
+    paper_pixels: int = 0
+    variants: dict[tuple[str, bool], str] = field(default_factory=dict)
+
+    def name_in_tables(self, task: str, colour: bool) -> str:
+        """What papers call it in a task."""
+        return self.variants.get((task, colour), self.title)
 
 
-# In the order of the papers' tables.
+# 120,000 steps of 32 crops of 56 x 56, whatever the task: GroupSC §B and its released code.
+GROUPSC_PIXELS = 120_000 * 32 * 56**2
+
+# In the order in which tables have them.
 MODELS = {
-    "lista": Architecture(Lista, ListaConfig, "LISTA", lesson=4),
-    "sc": Architecture(PatchSC, PatchConfig, "SC", lesson=5),
-    "csr": Architecture(CSR, CSRConfig, "CSR", lesson=9),
-    "groupsc": Architecture(GroupSC, NonLocalConfig, "GroupSC", lesson=8),
-    "dncnn": Architecture(DnCNN, DnCNNConfig, "DnCNN"),
+    "lista": Architecture(Lista, ListaConfig, "LISTA", lesson=4, paper_pixels=GROUPSC_PIXELS),
+    "sc": Architecture(PatchSC, PatchConfig, "SC", lesson=5, paper_pixels=GROUPSC_PIXELS),
+    "csr": Architecture(CSR, CSRConfig, "CSR", lesson=9, paper_pixels=GROUPSC_PIXELS),
+    "groupsc": Architecture(
+        GroupSC, NonLocalConfig, "GroupSC", lesson=8, paper_pixels=GROUPSC_PIXELS
+    ),
+    "dncnn": Architecture(
+        DnCNN,
+        DnCNNConfig,
+        "DnCNN",
+        # 128 times 1600 crops of 40 x 40, fifty times over: DnCNN §IV-A.
+        paper_pixels=50 * 128 * 1600 * 40**2,
+        variants={
+            ("denoise", True): "CDnCNN",
+            ("blind", True): "CDnCNN-B",
+            ("jpeg", False): "DnCNN-3",
+        },
+    ),
     "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
 }
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lessons_lib.data import unknown
-from lessons_lib.evaluation.protocols import Task
 from lessons_lib.models import MODELS, Restorer, build
+from lessons_lib.tasks import TASKS, Goal
 
 
 class ConfigError(ValueError):
@@ -76,7 +76,7 @@ class Run:
     model: str
     sigma_255: float = 0.0
     options: dict[str, Any] = field(default_factory=dict)
-    task: Task = "denoise"
+    task: str = "denoise"
     quality: int = 0
     priority: int = 0
     dataset: str = "BSD400"
@@ -123,7 +123,11 @@ class Run:
                 raise ConfigError(unknown("weight", name, names))
             if not (isinstance(pace, (int, float)) and pace > 0 and math.isfinite(pace)):
                 raise ConfigError(f"the pace of {name} must be positive, not {pace!r}")
-        self._check_task(model)
+        if self.task not in TASKS:
+            raise ConfigError(unknown("task", self.task, TASKS))
+        refused = TASKS[self.task].refuse(self._goal(model), model.config.channels)
+        if refused:
+            raise ConfigError(refused)
         for key in (
             "crop",
             "batch",
@@ -156,21 +160,16 @@ class Run:
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie between 0 and 1, not {self.ema}")
 
-    def _check_task(self, model: Restorer) -> None:
-        """Whether all that the task needs is there, and nothing else."""
-        if self.task not in get_args(Task):
-            raise ConfigError(unknown("task", self.task, get_args(Task)))
-        if self.task == "denoise" and not (self.sigma_255 > 0 and math.isfinite(self.sigma_255)):
-            raise ConfigError(f"sigma_255 must be positive, not {self.sigma_255}")
-        if self.task != "denoise" and self.sigma_255:
-            raise ConfigError(f"the task '{self.task}' has no sigma_255")
-        if (self.task == "jpeg") != (1 <= self.quality <= 100):
-            raise ConfigError(f"task '{self.task}' and quality {self.quality} do not go together")
-        if (self.task == "blind") != bool(getattr(model.config, "levels_255", ())):
-            raise ConfigError(f"task '{self.task}': levels_255 are for the task 'blind', and only")
-        channels = model.config.channels
-        if (self.task, channels) in (("demosaic", 1), ("jpeg", 3)):
-            raise ConfigError(f"the task '{self.task}' is not for {channels} channels")
+    @property
+    def goal(self) -> Goal:
+        """How far the model is to go in its task."""
+        return self._goal(build(self.model, self.options))
+
+    def _goal(self, model: Restorer) -> Goal:
+        levels = getattr(model.config, "levels_255", ())
+        loudest = () if model.loudest is None else (model.loudest,)
+        given = tuple(level / 255 for level in levels) or loudest
+        return Goal(self.sigma, self.quality, given)
 
     @property
     def sigma(self) -> float:

@@ -5,7 +5,6 @@ state to save: a run that was killed goes on with the very crops and the very no
 seen.
 """
 
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,41 +12,16 @@ import torch
 from torch import Tensor
 
 from lessons_lib import data
-from lessons_lib.degradations import JPEG, PATTERNS, BayerMosaic
 from lessons_lib.evaluation.leaks import refuse_test_images
-from lessons_lib.ops.colour import rgb_to_luma
 from lessons_lib.ops.dictionary import learn_dictionary
 from lessons_lib.ops.patches import centre
-from lessons_lib.training.balance import image_scales, noise_levels
+from lessons_lib.tasks import TASKS, Examples, Goal, Task
+from lessons_lib.training.balance import image_scales
 from lessons_lib.training.config import ConfigError, Run
 
 HELD_OUT = 12
 # Of a small data set a quarter is held out, and of a data set smaller still nothing is learned.
 SMALLEST = 8
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Crops to learn from.
-
-    Args:
-        clean: ``(B, C, h, w)``, what an estimate should be.
-        degraded: ``(B, C, h, w)``, what it is made from.
-        told: what a model is told besides, by the names that its ``forward`` has for it: ``mask``
-            ``(B, C, h, w)``, ``sigma`` ``(B,)``, or nothing.
-        scale: ``(B,)``, what a crop's differences are multiplied by before they are squared.
-    """
-
-    clean: Tensor
-    degraded: Tensor
-    told: dict[str, Tensor]
-    scale: Tensor
-
-    def part(self, which: slice, device: torch.device | None = None) -> "Examples":
-        """Some of them, on a device."""
-        clean, degraded = (crops[which].to(device) for crops in (self.clean, self.degraded))
-        told = {name: values[which].to(device) for name, values in self.told.items()}
-        return Examples(clean, degraded, told, self.scale[which].to(device))
 
 
 class Crops:
@@ -70,15 +44,11 @@ class Crops:
         refuse_test_images(dataset)
         images = []
         for name, image in dataset:
-            if channels == 1 and image.shape[1] == 3:
-                image = rgb_to_luma(image) if run.task == "jpeg" else data.to_gray(image)
-            if image.shape[1] != channels:
+            image = self.task.training_image(image, channels, self.goal)
+            if image.shape[1] < channels:
                 raise ConfigError(f"{run.dataset}/{name} is gray; the model wants colours")
             if min(image.shape[-2:]) < run.crop:
                 raise ConfigError(f"{run.dataset}/{name} is smaller than a crop of {run.crop}")
-            if run.task == "jpeg":
-                # A file's blocks lie anywhere in a crop: images are compressed before it is cut.
-                image = torch.cat([image, JPEG(run.quality)(image)], dim=1)
             # Bytes: a quarter of the memory, and exact for the 8-bit files these are.
             images.append((image[0] * 255).round().byte())
         if len(images) < SMALLEST:
@@ -89,10 +59,20 @@ class Crops:
         self.held_out = [images[index] for index in order[:count]]
         self.training = [images[index] for index in order[count:]]
 
+    @property
+    def task(self) -> Task:
+        """What the run is for."""
+        return TASKS[self.run.task]
+
+    @cached_property
+    def goal(self) -> Goal:
+        """How far it is to go."""
+        return self.run.goal
+
     @cached_property
     def scales(self) -> Tensor:
         """What a balanced run scales the training images' differences by; half a minute's work."""
-        return image_scales(self.run, self.training)
+        return image_scales(self.task, self.goal, self.training)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Clean and degraded crops ``(batch, C, crop, crop)`` of one step, see `examples`."""
@@ -112,14 +92,14 @@ class Crops:
             quarters, mirrored = generator.integers(4), generator.integers(2)
             crop = crop.rot90(int(quarters), (1, 2))
             crops.append(crop.flip(2) if mirrored else crop)
-        examples = self._degrade(torch.stack(crops), generator)
+        examples = self.task.examples(torch.stack(crops) / 255, self.goal, generator)
         if not run.balanced:
             return examples
         scales = self.scales[torch.from_numpy(chosen)]
-        levels = torch.tensor(noise_levels(run))
+        levels = torch.tensor(self.task.levels(self.goal))
         noise = examples.told.get("sigma", levels[:1].expand(run.batch))
         nearest = (noise[:, None] - levels).abs().argmin(dim=1, keepdim=True)
-        return replace(examples, scale=scales.gather(1, nearest)[:, 0])
+        return examples.scaled(scales.gather(1, nearest)[:, 0])
 
     def fixed(self, which: str) -> Examples:
         """Crops for monitoring, the same at every look.
@@ -135,26 +115,7 @@ class Crops:
             for top in range(0, image.shape[-2] - size + 1, size)[:3]
             for left in range(0, image.shape[-1] - size + 1, size)[:3]
         ]
-        return self._degrade(torch.stack(crops), np.random.default_rng(1))
-
-    def _degrade(self, crops: Tensor, generator: np.random.Generator) -> Examples:
-        """What the task says happened to crops ``(B, C, h, w)`` of bytes."""
-        run, pixels = self.run, crops / 255
-        alike = torch.ones(len(crops))
-        if run.task == "jpeg":
-            return Examples(pixels[:, :1], pixels[:, 1:], {}, alike)
-        if run.task == "demosaic":
-            size = (crops.shape[-2], crops.shape[-1])
-            patterns = generator.choice(PATTERNS, size=len(crops))
-            masks = torch.cat([BayerMosaic(str(pattern)).mask(size) for pattern in patterns])
-            return Examples(pixels, pixels * masks, {"mask": masks}, alike)
-        noise = torch.from_numpy(generator.standard_normal(tuple(crops.shape), dtype=np.float32))
-        if run.task == "denoise":
-            return Examples(pixels, pixels + run.sigma * noise, {}, alike)
-        loudest = max(run.options["levels_255"]) / 255
-        sigma = torch.from_numpy(generator.uniform(0, loudest, size=len(crops))).float()
-        noisy = pixels + sigma[:, None, None, None] * noise
-        return Examples(pixels, noisy, {"sigma": sigma}, alike)
+        return self.task.examples(torch.stack(crops) / 255, self.goal, np.random.default_rng(1))
 
     def dictionary(self, patch: int, atoms: int) -> Tensor:
         """Learn ``(m, atoms)`` from clean centred patches, to start a model from.

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from lessons_lib import metrics
 from lessons_lib.evaluation.processes import describe_device
 from lessons_lib.models import Restorer, build
+from lessons_lib.tasks import TASKS, Examples
 from lessons_lib.training.config import ConfigError, Run
-from lessons_lib.training.crops import Crops, Examples
-from lessons_lib.training.stability import growth, measured_entries
+from lessons_lib.training.crops import Crops
+from lessons_lib.training.stability import growth
 from lessons_lib.training.start import first_model
 from lessons_lib.training.state import Learner, State, read_state, write_state
 
@@ -122,7 +123,8 @@ def train(
     counts = learner.model.confidence((run.crop, run.crop)).to(fabric.device)
     measured = None
     if run.stability:
-        measured = measured_entries(run, learner.model).to(fabric.device)
+        config = learner.model.config
+        measured = TASKS[run.task].measured(config.patch, config.channels).to(fabric.device)
     share = slice(fabric.global_rank, None, fabric.world_size)
     saved_at = time.monotonic()
     longest, compiled_already = 0.0, False
@@ -136,7 +138,7 @@ def train(
         for optimizer in optimizers:
             optimizer.zero_grad()
         scale = some.scale[:, None, None, None]
-        estimate = model(some.degraded, **some.told)
+        estimate = model(some.degraded, **some.told_to(learner.model.told))
         loss = restoration_loss(scale * estimate, scale * some.clean, counts)
         if measured is not None:
             loss = loss + run.stability * growth(learner.model, measured)
@@ -252,7 +254,7 @@ def crop_psnr(fabric: Fabric, model: Restorer, examples: Examples, batch: int) -
     with torch.no_grad(), fabric.autocast():
         for first in range(0, len(examples.clean), batch):
             some = examples.part(slice(first, first + batch), fabric.device)
-            estimate = model(some.degraded, **some.told).clamp(0, 1)
+            estimate = model(some.degraded, **some.told_to(model.told)).clamp(0, 1)
             psnr = metrics.psnr(estimate[inside], some.clean[inside])
             scores.append(psnr.clamp(max=PSNR_CEILING).cpu())
     return torch.cat(scores).mean().item()

@@ -8,21 +8,9 @@ and not notice, and then a rare patch of a rare photograph grows a thousandfold 
 import torch
 from torch import Tensor
 
-from lessons_lib.degradations import PATTERNS, BayerMosaic
 from lessons_lib.models import Restorer
-from lessons_lib.ops.patches import extract_patches
-from lessons_lib.training.config import Run
 
 DOUBLINGS = 4  # 16 steps
-
-
-def measured_entries(run: Run, model: Restorer) -> Tensor:
-    """What a patch may show of itself in a run's task: ``(P, m)``, 0 or 1, a row for each way."""
-    if run.task != "demosaic":
-        return torch.ones(1, model.config.entries)
-    size = model.config.patch
-    masks = torch.cat([BayerMosaic(pattern).mask((size, size)) for pattern in PATTERNS])
-    return extract_patches(masks, size)[..., 0]
 
 
 def growth(model: Restorer, measured: Tensor) -> Tensor:
@@ -33,7 +21,7 @@ def growth(model: Restorer, measured: Tensor) -> Tensor:
 
     Args:
         model: one that `repeats`, with weights C and D.
-        measured: ``(P, m)`` on the model's device, see `measured_entries`.
+        measured: ``(P, m)`` on the model's device, see `lessons_lib.tasks.Task.measured`.
     """
     weights = dict(model.named_parameters())
     back_and_forth = weights["D"] @ weights["C"].mT

@@ -8,6 +8,7 @@ import torch
 from lessons_lib.classical import dct
 from lessons_lib.degradations import JPEG
 from lessons_lib.metrics import psnr
+from lessons_lib.tasks import TASKS
 from lessons_lib.training import Run, train
 from lessons_lib.training.balance import image_scales
 from lessons_lib.training.crops import Crops
@@ -30,7 +31,7 @@ def grating(contrast: float, channels: int = 1) -> torch.Tensor:
 def test_scales_are_those_of_a_method_without_training():
     """In the gradient of a mean of PSNRs, each image's squared errors are divided by their sum."""
     images = [grating(contrast) for contrast in (2, 8, 30)]
-    scales = image_scales(RUN, images)
+    scales = image_scales(TASKS[RUN.task], RUN.goal, images)
     assert scales.shape == (3, 1)
     generator = torch.Generator().manual_seed(1)
     errors = []
@@ -65,7 +66,9 @@ def test_images_without_an_error_count_no_more_than_60_db():
     black = torch.zeros(1, 32, 32, dtype=torch.uint8)
     rough = grating(30)[:, :32, :32]
     file = (JPEG(10)(rough[None] / 255)[0] * 255).round().byte()
-    scales = image_scales(run, [torch.cat([black, black]), torch.cat([rough, file])])
+    scales = image_scales(
+        TASKS[run.task], run.goal, [torch.cat([black, black]), torch.cat([rough, file])]
+    )
     wanted = (file / 255 - rough / 255).square().mean().div(1e-6).sqrt().item()
     assert (scales[0, 0] / scales[1, 0]).item() == pytest.approx(wanted, rel=1e-4)
 
@@ -74,7 +77,9 @@ def test_mosaics_are_weighed_by_what_interpolation_leaves():
     run = replace(
         RUN, task="demosaic", sigma_255=0.0, options=SIZES | {"channels": 3}, name="mosaic"
     )
-    scales = image_scales(run, [grating(5, channels=3), grating(20, channels=3)])
+    scales = image_scales(
+        TASKS[run.task], run.goal, [grating(5, channels=3), grating(20, channels=3)]
+    )
     assert (scales[0] / scales[1]).item() == pytest.approx(4, rel=0.05)
 
 

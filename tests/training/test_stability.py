@@ -7,8 +7,9 @@ import torch
 
 from lessons_lib.degradations import PATTERNS, BayerMosaic
 from lessons_lib.models import build
+from lessons_lib.tasks import TASKS
 from lessons_lib.training import ConfigError, Run, train
-from lessons_lib.training.stability import growth, measured_entries
+from lessons_lib.training.stability import growth
 
 MOSAIC = {"channels": 3, "patch": 3, "atoms": 40, "steps": 16}
 # Of few steps: a training that blows up would not show what the penalty does.
@@ -24,20 +25,18 @@ def with_steps(length: float, options: dict[str, int]):
 
 
 def test_each_phase_of_a_mosaic_is_a_way_to_be_measured():
-    run = Run("mosaics", "sc", task="demosaic", options=MOSAIC)
-    measured = measured_entries(run, build("sc", MOSAIC))
+    measured = TASKS["demosaic"].measured(3, 3)
     assert measured.shape == (4, 27)
     assert (measured.sum(1) == 9).all()
     for row, pattern in zip(measured, PATTERNS, strict=True):
         assert torch.equal(row.reshape(3, 3, 3), BayerMosaic(pattern).mask((3, 3))[0])
-    other = Run("noise", "sc", sigma_255=25.0, options=GRAY)
-    assert torch.equal(measured_entries(other, build("sc", GRAY)), torch.ones(1, 25))
+    assert torch.equal(TASKS["denoise"].measured(5, 1), torch.ones(1, 25))
 
 
 @pytest.mark.parametrize("length", [1.0, 8.0])
 def test_growth_is_that_of_residuals_in_the_models_own_steps(length):
     model = with_steps(length, MOSAIC)
-    measured = measured_entries(Run("mosaics", "sc", task="demosaic", options=MOSAIC), model)
+    measured = TASKS["demosaic"].measured(3, 3)
     expected = 0.0
     for known in measured:
         # All residuals of one measured entry at a time, in which the mean of random ones lies.
@@ -77,7 +76,7 @@ def test_training_with_the_penalty_shortens_steps_that_are_too_long(tmp_path, mo
         state = train(run, tmp_path, device="cpu")
         model = build("sc", GRAY)
         model.load_state_dict(state.weights["model"])
-        reached[run.name] = growth(model, measured_entries(run, model)).item()
+        reached[run.name] = growth(model, torch.ones(1, 25)).item()
     assert reached["held"] < reached["usual"] - 1
 
 

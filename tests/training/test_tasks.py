@@ -92,14 +92,14 @@ def test_each_task_is_learned(run, tmp_path, monkeypatch):
     ("change", "says"),
     [
         ({"task": "dehaze"}, "unknown task 'dehaze'"),
-        ({"task": "jpeg", "sigma_255": 0.0}, "quality 0"),
-        ({"quality": 10}, "quality 10"),
+        ({"task": "jpeg", "sigma_255": 0.0}, "needs a positive quality"),
+        ({"quality": 10}, "has no quality"),
         ({"task": "jpeg", "quality": 10}, "no sigma_255"),
         ({"task": "blind", "sigma_255": 0.0}, "levels_255"),
         ({"options": SIZES | {"levels_255": LEVELS}}, "levels_255"),
         ({"task": "demosaic", "sigma_255": 0.0}, "not for 1 channels"),
         ({"task": "jpeg", "quality": 5, "sigma_255": 0.0, "options": COLOUR}, "not for 3"),
-        ({"sigma_255": 0.0}, "sigma_255 must be positive"),
+        ({"sigma_255": 0.0}, "needs a positive sigma_255"),
     ],
 )
 def test_what_does_not_go_together_is_refused(change, says):

@@ -20,8 +20,9 @@ from lessons_lib import data
 from lessons_lib.evaluation import leaks
 from lessons_lib.metrics import psnr
 from lessons_lib.models import build
+from lessons_lib.tasks import Examples
 from lessons_lib.training import ConfigError, Run, read_run, train, train_queue, trained_model
-from lessons_lib.training.crops import Crops, Examples
+from lessons_lib.training.crops import Crops
 from lessons_lib.training.loop import crop_psnr, restoration_loss
 from lessons_lib.training.state import read_state
 
@@ -472,7 +473,7 @@ def test_runs_in_the_queue_are_valid(path):
         ("batchsize = 3", "did you mean 'batch'"),
         ("batch = 3.5", "batch = 3.5"),
         ("steps = 0", "steps must be positive"),
-        ('model = "dncnn"', "unknown model"),
+        ('model = "resnet"', "unknown model"),
         ("options = {patches = 3}", "patches"),
         ('options = {patch = "nine"}', "patch"),
         ('schedule = "linear"', "schedule"),

@@ -1,0 +1,10 @@
+"""Tasks by name: one file each. What differs between tasks stands there and nowhere else."""
+
+from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task
+from lessons_lib.tasks.jpeg import MendJPEG
+from lessons_lib.tasks.mosaic import Demosaic
+from lessons_lib.tasks.noise import Blind, Denoise
+
+TASKS: dict[str, Task] = {task.name: task for task in (Denoise(), Blind(), Demosaic(), MendJPEG())}
+
+__all__ = ["TASKS", "Channel", "Examples", "Goal", "Posed", "Task"]

@@ -1,0 +1,130 @@
+"""White Gaussian noise, of a strength that is told or that has to be found."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lessons_lib import classical
+from lessons_lib.classical import Method, Progress
+from lessons_lib.degradations import Degradation, GaussianNoise
+from lessons_lib.images import ImageError
+from lessons_lib.ops.noise_level import SMALLEST, estimate_sigma
+from lessons_lib.tasks.base import Examples, Goal, Posed, Task, alike
+
+
+class Denoise(Task):
+    """Noise whose strength is known."""
+
+    name = known_as = "denoise"
+    about = "denoise"
+    option = "sigma"
+    required = True
+    tables = ("gray denoising", "color denoising")
+    also = ("blind",)  # once its level is known, any noise can be made that of the training
+    usual = "dictionary"
+    aims_at = "sigma_255"
+    mark = ""
+
+    def degradation(self, value: Any) -> GaussianNoise:
+        """Noise of σ = value, white being 255."""
+        return GaussianNoise(value / 255)
+
+    def setting(self, degradation: GaussianNoise) -> str:
+        """ "sigma=25" """
+        return f"sigma={round(degradation.sigma * 255, 9):g}"
+
+    def value(self, setting: str) -> float:
+        """25.0 of "sigma=25"."""
+        return float(setting.partition("=")[2])
+
+    def methods(self) -> dict[str, Method]:
+        """All of `lessons_lib.classical`."""
+        return {name: _for_noise(method) for name, method in classical.METHODS.items()}
+
+    def told(self, degradation: GaussianNoise, planes: Tensor) -> dict[str, Any]:
+        """``sigma``."""
+        return {"sigma": _sigma(degradation)}
+
+    def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
+        """Noise of the given strength."""
+        return Posed(pixels, GaussianNoise(value / 255), ("denoised", f"at sigma {value:g}"))
+
+    def goal_setting(self, goal: Goal) -> str:
+        """ "sigma=25" """
+        return self.setting(GaussianNoise(goal.sigma))
+
+    def examples(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
+        """Fresh noise of one level."""
+        return Examples(pixels, pixels + goal.sigma * _noise(pixels, generator), {}, alike(pixels))
+
+    def simple_error(self, image: Tensor, goal: Goal, level: float, seed: int) -> float:
+        """That of DCT thresholding."""
+        noisy = image + level * _noise(image, np.random.default_rng(seed))
+        return (classical.dct(noisy, level) - image).square().mean().item()
+
+
+class Blind(Denoise):
+    """Noise whose strength nobody tells. A model of many levels may find it, or be told it.
+
+    Of a photograph it is found before a method is called: what is left is to `Denoise`.
+    """
+
+    name = "blind"
+    about = "blind (noise of unknown strength)"
+    required = False
+    tables = ("", "blind color denoising")
+    also = ("denoise",)
+    smallest = SMALLEST
+    aims_at = "levels_255"
+    mark = "blind"
+
+    def perceived(self, image: Tensor, degradation: Any) -> Degradation:
+        """Noise as strong as it is found to be."""
+        return GaussianNoise(max(estimate_sigma(image).item(), 1e-3))
+
+    def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
+        """Noise of the strength that is found, unless one is given."""
+        if value is not None:
+            return super().pose(pixels, value, path)
+        if min(pixels.shape[-2:]) < SMALLEST:
+            raise ImageError(
+                f"{path}: too small to find its noise; say how strong it is with --sigma"
+            )
+        found = max(estimate_sigma(pixels).item() * 255, 0.1)
+        words = ("denoised", f"at an estimated sigma of {found:.1f}")
+        return Posed(pixels, GaussianNoise(found / 255), words)
+
+    def goal_setting(self, goal: Goal) -> str:
+        """The name: they were trained for all levels."""
+        return self.name
+
+    def examples(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
+        """Fresh noise, of any level up to the loudest in each crop."""
+        noise = _noise(pixels, generator)
+        drawn = generator.uniform(0, goal.levels[-1], size=len(pixels))
+        sigma = torch.from_numpy(drawn).float()
+        noisy = pixels + sigma[:, None, None, None] * noise
+        return Examples(pixels, noisy, {"sigma": sigma}, alike(pixels))
+
+    def levels(self, goal: Goal) -> tuple[float, ...]:
+        """Those that share a model's weights."""
+        return goal.levels
+
+
+def _noise(pixels: Tensor, generator: np.random.Generator) -> Tensor:
+    return torch.from_numpy(generator.standard_normal(tuple(pixels.shape), dtype=np.float32))
+
+
+def _sigma(noise: GaussianNoise) -> float:
+    # Beyond this nothing of an image is left in any case, and squares would overflow.
+    return min(noise.sigma, 1e6)
+
+
+def _for_noise(method: Method) -> Method:
+    def denoise(image: Tensor, what: GaussianNoise, progress: Progress | None) -> Tensor:
+        return method.function(image, _sigma(what), progress)
+
+    return replace(method, function=denoise)
