@@ -108,15 +108,13 @@ class DnCNN(ConvolutionalModel):
         with kernel ``γK/s`` and bias ``β − γμ/s``.
         """
         folded = DnCNN(replace(self.config, batch_norm=False)).to(self.first.weight)
+        folded.sigma = self.sigma
+        folded.train(self.training)
+        own = self.state_dict().items()
+        kernels = {name: weight for name, weight in own if not name.startswith("norms")}
+        folded.load_state_dict(kernels, strict=False)  # biases that were not there are still 0
         if not self.config.batch_norm:
-            folded.load_state_dict(self.state_dict())
-            return folded.train(self.training)
-        kernels = {
-            name: weight
-            for name, weight in self.state_dict().items()
-            if not name.startswith("norm")
-        }
-        folded.load_state_dict(kernels, strict=False)  # the biases are still 0
+            return folded
         for layer, norm in zip(folded.middle, self.norms, strict=True):
             assert isinstance(layer, nn.Conv2d)
             assert isinstance(norm, nn.BatchNorm2d)
@@ -126,5 +124,4 @@ class DnCNN(ConvolutionalModel):
             gain = norm.weight / (norm.running_var + norm.eps).sqrt()
             layer.weight.mul_(gain[:, None, None, None])
             layer.bias.copy_(norm.bias - gain * norm.running_mean)
-        folded.sigma = self.sigma
-        return folded.train(self.training)
+        return folded
