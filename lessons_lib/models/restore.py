@@ -38,9 +38,9 @@ def restore(
         overlap: pixels that neighbouring tiles share at least. ``patch − 1``, where not given,
             codes nearly every patch once; the paper's finest, 44 pixels of 56, gains 0.04 dB and
             takes 13 times as long.
-        memory: bytes to be used besides the image itself, by default
-            `lessons_lib.models.workers.MEMORY` for each core or for the GPU; one tile or window is
-            the least. Each core of a processor has some of its own as far as memory goes.
+        memory: bytes to be used besides the image itself; by default a part of a GPU's, or what is
+            fastest for each core of a processor. One tile or window is the least. Each core has
+            some of its own as far as memory goes.
         precision: "reference" is the model's own forward pass. "fp32" and "bf16" are its fast form
             in the precision of their name, where it has one; "auto" takes the faster of the two
             that is good enough, see `resolve_precision`.

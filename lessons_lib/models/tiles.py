@@ -14,6 +14,8 @@ from lessons_lib.ops.tiling import Blend, lay_tiles
 # The paper's block: 48 patches of 9 pixels along each side, as in training. A model that codes each
 # patch by itself could take any tile; small ones stay in a processor's cache and are much faster.
 TILE = 56
+# What a core works on at once: little, so that it stays in its cache.
+PER_CORE = 5e7
 
 # What a model gets: degraded images, and what it is told besides.
 Tiles = tuple[Tensor, dict[str, Tensor]]
@@ -56,7 +58,7 @@ class BlendedTiles:
         )
         weight = model.confidence((height, width)).to(image)
         one = len(image) * model.bytes_for((height, width), precision)
-        workers, together = share_out(settings.memory, one, image.device, precision)
+        workers, together = share_out(settings.memory, one, image.device, precision, PER_CORE)
         groups = [columns[start : start + together] for start in range(0, len(columns), together)]
 
         def cut() -> Iterator[Tiles]:

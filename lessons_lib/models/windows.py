@@ -13,6 +13,8 @@ from lessons_lib.models.workers import in_parallel, share_out
 
 # Rows or columns of a window below which its halo would be most of the work.
 LEAST = 64
+# What a core works on at once: in smaller windows much of the work is done for the halo.
+PER_CORE = 2e8
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class HaloWindows:
         halo = math.ceil(self.halo / self.step) * self.step
         least = min(height, LEAST + 2 * halo), min(width, LEAST + 2 * halo)
         smallest = len(image) * model.bytes_for(least, settings.precision)
-        workers, together = share_out(settings.memory, smallest, image.device, settings.precision)
+        workers, together = share_out(
+            settings.memory, smallest, image.device, settings.precision, PER_CORE
+        )
         area = together * least[0] * least[1]  # pixels of a window that fit, halo and all
         across = self._side(width, width, halo, area // least[0])
         # Each core has strips of its own, where there are several.

@@ -14,9 +14,8 @@ import torch
 
 from lessons_lib.models.restorer import Precision
 
-# What is worked on at once: little for a core of a processor, so that it stays in its cache; enough
-# to fill a GPU.
-MEMORY = {"cpu": 5e7, "cuda": 4e9}
+# Enough to fill a GPU.
+GPU_MEMORY = 4e9
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -52,20 +51,21 @@ def in_parallel(
 
 
 def share_out(
-    memory: float | None, one: int, device: torch.device, precision: Precision
+    memory: float | None, one: int, device: torch.device, precision: Precision, per_core: float
 ) -> tuple[int, int]:
     """How many cores get jobs of their own, and how many jobs each works on together.
 
     Args:
-        memory: in bytes; `MEMORY` for each core or for the GPU where not given.
+        memory: in bytes; where not given, `GPU_MEMORY`, or so much for each core.
         one: bytes that one job takes.
         device: where.
         precision: "reference", the yardstick, keeps to one job at a time.
+        per_core: bytes.
     """
     cores = 1
     if device.type == "cpu" and precision != "reference" and torch.backends.openmp.is_available():
         cores = torch.get_num_threads()
     if memory is None:
-        memory = cores * MEMORY.get(device.type, MEMORY["cuda"])
+        memory = cores * per_core if device.type == "cpu" else GPU_MEMORY
     workers = max(1, min(cores, int(memory / one)))
     return workers, max(1, int(memory / workers / one))
