@@ -1,4 +1,4 @@
-"""Draw docs/training.png, the curves of docs/results.md: ``python docs/make_training.py``.
+"""Draw docs/training.png, the curves of docs/training.md: ``python docs/make_training.py``.
 
 dB on held-out crops against hours, from the logs beside the runs' TOML files. A run that starts
 from another one's weights begins at the hours which that one took. Runs for different noise or

@@ -10,11 +10,18 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
+DOCUMENTS += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
 LESSONS = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def text_of(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+def anchors(page: Path) -> list[str]:
+    """What links within a page lead to: its headings, as GitHub spells them in an address."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def title_and_minutes(lesson: str) -> tuple[str, str]:
@@ -31,10 +38,16 @@ def title_and_minutes(lesson: str) -> tuple[str, str]:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_local_links_lead_somewhere(document: str):
     text = text_of(document)
-    links = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    here = ROOT / document
     for link in links:
-        if not link.startswith("http"):
-            assert (ROOT / link).exists(), f"{document} links to {link}"
+        if link.startswith("http"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = here.parent / name if name else here
+        assert target.exists(), f"{document} links to {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{document} links to {link}"
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

@@ -29,7 +29,7 @@ class PatchConfig(PatchSizes):
             level, with a Λ of its own for each step.
         interpolate: whether Λ is interpolated between two levels, or the nearest level's taken
             (paper). Weights trained with the nearest level's gain 0.1 to 1.2 dB between levels, the
-            more the weaker the noise (docs/results.md).
+            more the weaker the noise (docs/training.md).
         masked_mean: mean of a patch of which only some entries were measured: that of the
             "measured" entries, see `measured_mean`, or the plain mean of the "zero-filled" patch
             (released code), about a third of the true one in a mosaic.

@@ -2,7 +2,7 @@
 
 Without thresholds the residual of a patch obeys ``r ← r − M D Cᵀ r``, with M what was measured of
 it. Thresholds nearly always hold it down. So a training may arrive at steps that are much too long
-and not notice, and then a rare patch of a rare photograph grows a thousandfold (docs/results.md).
+and not notice, and then a rare patch of a rare photograph grows a thousandfold (docs/training.md).
 """
 
 import torch
