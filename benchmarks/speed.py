@@ -42,7 +42,7 @@ from lessons_lib.metrics import psnr
 from lessons_lib.models import Restorer, build, fast, restore
 from lessons_lib.models.restore import Precision
 from lessons_lib.ops.bands import BandedSimilarity
-from lessons_lib.training.loop import restoration_loss
+from lessons_lib.training.losses import squared
 from lessons_lib.viz import figures
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -196,7 +196,7 @@ def step(device: str, repeats: int) -> list[Row]:
                 model.zero_grad()
                 with torch.autocast(device, torch.bfloat16, enabled=half):
                     estimate = forward(noisy)
-                restoration_loss(estimate.float(), clean, counts).backward()
+                squared(estimate.float(), clean, counts).backward()
 
             pace = batch / seconds(once, device, repeats)
             form = ("bfloat16" if half else "float32") + (", compiled" if compiled else "")

@@ -1,48 +1,28 @@
 """Draw docs/training.png, the curves of docs/training.md: ``python docs/make_training.py``.
 
-dB on held-out crops against hours, from the logs beside the runs' TOML files. A run that starts
-from another one's weights begins at the hours which that one took. Runs for different noise or
-quality are drawn from their own beginning, or from that of the run they continue, and below their
+dB on held-out crops against hours, from the logs beside the runs' TOML files, a curve for each
+stage. A stage begins at the hours that the weights took with which it started. Runs for different
+noise or quality are drawn from the latest stage that started from other weights, and below their
 best.
 """
 
 from pathlib import Path
 
-from lessons_lib.evaluation.report import logs
-from lessons_lib.training.config import Run, read_run
-from lessons_lib.training.start import effort_to
+from lessons_lib.evaluation.report import TRIED, logs
+from lessons_lib.training import read_run
 from lessons_lib.viz.figures import COLOURS, LINE_STYLES, new_figure
 
 DOCS = Path(__file__).parent
 RUNS = DOCS.parent / "runs"
-LOGS = dict(logs(RUNS))
-# Held-out crops are as large as a run's own, so that only runs of one panel can be compared.
+LOGS = dict(logs(RUNS)) | {f"{TRIED}/{name}": looks for name, looks in logs(RUNS / TRIED)}
+# Held-out crops are as large as a stage's own, so that only stages of one panel can be compared.
 PANELS = {
-    "SC, gray, σ = 25": ["sc-gray-25-first", "sc-gray-25-muon", "sc-gray-25"],
-    "GroupSC and CSR, gray, σ = 25": [
-        "groupsc-gray-25-first",
-        "groupsc-gray-25-muon",
-        "groupsc-gray-25-second",
-        "groupsc-gray-25-third",
-        "groupsc-gray-25-fourth",
-        "groupsc-gray-25",
-        "csr-gray-25-first",
-        "csr-gray-25-second",
-        "csr-gray-25",
-    ],
-    "GroupSC, JPEG of quality 10": ["groupsc-jpeg-10-first", "groupsc-jpeg-10"],
-    "SC, mosaics": ["sc-demosaic-first", "sc-demosaic"],
-    "GroupSC, mosaics": [
-        "groupsc-demosaic-first",
-        "groupsc-demosaic-second",
-        "groupsc-demosaic-third",
-        "groupsc-demosaic-fourth",
-        "groupsc-demosaic",
-    ],
-    "GroupSC, colour, any noise up to 25": [
-        "groupsc-color-blind-first",
-        "groupsc-color-blind",
-    ],
+    "SC, gray, σ = 25": ["sc-gray-25"],
+    "GroupSC and CSR, gray, σ = 25": ["groupsc-gray-25", "csr-gray-25"],
+    "GroupSC, JPEG of quality 10": ["groupsc-jpeg-10"],
+    "SC, mosaics": ["sc-demosaic"],
+    "GroupSC, mosaics": ["groupsc-demosaic"],
+    "GroupSC, colour, any noise up to 25": ["groupsc-color-blind"],
 }
 # One colour for each model, one style for each level.
 APART = {
@@ -60,61 +40,54 @@ APART = {
 }
 
 
-def looks(name: str) -> tuple[list[float], list[float]]:
-    """Hours and dB of a run; none if it has not begun."""
-    rows = LOGS.get(name, [])
-    return [row["seconds"] / 3600 for row in rows], [row["held_out_psnr"] for row in rows]
+def stages(run: str) -> dict[str, list[dict[str, float]]]:
+    """Looks of a run's stages, those of what was tried first, by the names of their curves."""
+    return {
+        label: looks
+        for name in (f"{TRIED}/{run}", run)
+        for label, looks in LOGS.items()
+        if label.partition(",")[0] == name
+    }
 
 
-def with_first_parts(name: str) -> tuple[list[float], list[float]]:
-    """As `looks`, after those of the run that it continues, if that one is for the same thing."""
-    hours, decibels = looks(name)
-    run = read_run(RUNS / f"{name}.toml")
-    if not run.start or aim(read_run(RUNS / f"{run.start}.toml")) != aim(run):
-        return hours, decibels
-    earlier, risen = with_first_parts(run.start)
-    return earlier + [earlier[-1] + hour for hour in hours], risen + decibels
+def hours(looks: list[dict[str, float]]) -> list[float]:
+    """Hours of training behind each look, from the very beginning."""
+    return [look["hours_before"] + look["seconds"] / 3600 for look in looks]
 
 
-def last_begun(name: str) -> str:
-    """A run, or the latest of its earlier parts if it waits in the queue."""
-    if name in LOGS:
-        return name
-    parts = [part for part in LOGS if part.startswith(f"{name}-")]
-    return max(parts, key=lambda part: read_run(RUNS / f"{part}.toml").priority)
-
-
-def aim(run: Run) -> tuple[str, str, float, int]:
-    """What is trained to restore what."""
-    return run.model, run.task, run.sigma_255, run.quality
+def latest(run: str) -> list[dict[str, float]]:
+    """Looks of a run since it last started from other weights."""
+    looks = [look for label, looks in stages(run).items() if TRIED not in label for look in looks]
+    begun = int(looks[-1]["stage"])
+    parts = enumerate(read_run(RUNS / f"{run}.toml").stages[:begun], 1)
+    first = max((number for number, stage in parts if stage.start), default=1)
+    return [look for look in looks if look["stage"] >= first]
 
 
 figure = new_figure(13, 13, rows=3, columns=3)
-for axes, (title, names) in zip(figure.axes, PANELS.items(), strict=False):
+for axes, (title, runs) in zip(figure.axes, PANELS.items(), strict=False):
     best = 0.0
-    for index, name in enumerate(names):
-        hours, decibels = looks(name)
-        if not hours:
-            continue
-        style = LINE_STYLES[index % len(LINE_STYLES)]
-        begun = effort_to(read_run(RUNS / f"{name}.toml").start, RUNS, RUNS).hours
-        moved = [begun + hour for hour in hours]
-        axes.plot(
-            moved, decibels, style, marker=".", color=COLOURS[index % len(COLOURS)], label=name
-        )
+    curves = {label: looks for run in runs for label, looks in stages(run).items()}
+    for index, (label, looks) in enumerate(curves.items()):
+        decibels = [look["held_out_psnr"] for look in looks]
+        style, colour = LINE_STYLES[index % len(LINE_STYLES)], COLOURS[index % len(COLOURS)]
+        axes.plot(hours(looks), decibels, style, marker=".", color=colour, label=label)
         best = max(best, *decibels)
-    # The first look, at what a run starts from, may lie far below everything else.
+    # The first look, at what a stage starts from, may lie far below everything else.
     axes.set(
         title=title, xlabel="hours", ylabel="dB, held-out crops", ylim=(best - 1.2, best + 0.1)
     )
 for axes, (title, models) in zip(figure.axes[len(PANELS) :], APART.items(), strict=True):
-    for names, colour in zip(models, COLOURS, strict=False):
-        for name, style in zip(map(last_begun, names), LINE_STYLES, strict=False):
-            hours, decibels = with_first_parts(name)
+    for runs, colour in zip(models, COLOURS, strict=False):
+        for run, style in zip(runs, LINE_STYLES, strict=False):
+            looks = latest(run)
+            since = [hour - looks[0]["hours_before"] for hour in hours(looks)]
+            decibels = [look["held_out_psnr"] for look in looks]
             below = [decibel - max(decibels) for decibel in decibels]
-            axes.plot(hours, below, style, marker=".", color=colour, label=name)
+            axes.plot(since, below, style, marker=".", color=colour, label=run)
     axes.set(title=title, xlabel="hours", ylabel="dB below its best", ylim=(-0.62, 0.02))
 for axes in figure.axes:
     # Below the panel: curves fill it.
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 2}
+    axes.legend(frameon=False, fontsize="small", **below)
 figure.savefig(DOCS / "training.png")

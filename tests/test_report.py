@@ -32,9 +32,9 @@ from lessons_lib.evaluation.report import ReportError, fill, tables
 from lessons_lib.evaluation.scores import store, stored
 from lessons_lib.evaluation.unfinished import Unfinished
 from lessons_lib.models import GROUPSC_PIXELS
-from lessons_lib.training import read_run
+from lessons_lib.training.files import Files
+from lessons_lib.training.log import Log
 from lessons_lib.training.queue import read_queue
-from lessons_lib.training.start import effort_to
 
 ROOT = Path(__file__).parents[1]
 SCORES = ROOT / "data" / "scores"
@@ -133,12 +133,12 @@ def test_weights_show_all_the_training_behind_them():
     made = tables(SCORES)["trained weights"].splitlines()
     (line,) = (line for line in made if line.startswith("| sc-color-25 | CBSD68"))
     *_, hours, in_all, pixels, _, _ = line.split(" | ")
-    runs = ROOT / "runs"
-    run = read_run(runs / "sc-color-25.toml")
-    own, before = (effort_to(name, runs, runs) for name in ("sc-color-25", run.start))
-    assert hours == f"{own.hours - before.hours:.2f}"
-    assert in_all == f"{own.hours:.2f}" != hours
-    assert pixels == f"{100 * own.pixels / (120_000 * 32 * 56**2):.2f} %"
+    end = Log(Files(ROOT / "runs", "sc-color-25").log).rows[-1]
+    own, before = end["seconds"] / 3600, end["hours_before"]
+    assert hours == f"{own:.2f}"
+    assert in_all == f"{before + own:.2f}" != hours
+    share = float(pixels.removesuffix(" %")) / 100
+    assert share * 120_000 * 32 * 56**2 > end["crops"] * 42**2
 
 
 def test_scores_of_other_weights_are_refused(kept):
@@ -184,20 +184,28 @@ def test_the_report_command_renews_files_and_refuses_odd_ones(kept, tmp_path, ca
     assert run("report", "--scores", tmp_path / "nowhere") == 2
 
 
-def write_log(folder, *looks):
-    folder.mkdir(parents=True)
-    rows = [f"{step},{seconds},{step * 8},{psnr}" for step, seconds, psnr in looks]
-    (folder / "log.csv").write_text("\n".join(["step,seconds,crops,held_out_psnr", *rows]))
+def write_log(path, *stages):
+    """A log from the step, the seconds and the dB of each look of each stage."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = ["stage,step,seconds,crops,held_out_psnr"]
+    for number, looks in enumerate(stages, 1):
+        rows += [f"{number},{step},{seconds},{step * 8},{psnr}" for step, seconds, psnr in looks]
+    path.write_text("\n".join(rows))
 
 
 def test_trainings_are_shown_over_hours_and_short_ones_step_by_step(kept, tmp_path):
     runs = tmp_path / "runs"
-    write_log(runs / "long", (0, 10, 20.0), (100, 720, 29.0), (200, 1440, 30.0))
-    write_log(runs / "choices" / "that", (0, 10, 20.0), (50, 80, 28.0), (100, 160, 29.0))
-    write_log(runs / "choices" / "this", (0, 10, 20.0), (100, 170, 29.5))
+    long = [(0, 10, 20.0), (100, 720, 29.0), (200, 1440, 30.0)]
+    write_log(runs / "long.csv", long, [(0, 10, 30.0), (50, 720, 30.5)])
+    write_log(runs / "tried" / "other.csv", long)
+    write_log(runs / "choices" / "that.csv", [(0, 10, 20.0), (50, 80, 28.0), (100, 160, 29.0)])
+    write_log(runs / "choices" / "this.csv", [(0, 10, 20.0), (100, 170, 29.5)])
     made = tables(kept, runs)
-    *_, long = made["training"].splitlines()
-    assert long.startswith("| long | 1.1 | 0.40 | 20.00 | 29.00 | 30.00 |")
+    *_, first, second, tried = made["training"].splitlines()
+    assert first.startswith("| long, stage 1 | 1.1 | 0.40 | 20.00 | 29.00 | 30.00 |")
+    assert second.startswith("| long, stage 2 | 0.6 | 0.20 | 30.00 | 30.50 |")
+    assert tried == first.replace("long, stage 1", "tried/other")
+    assert "training, tried" not in made
     assert made["training, choices"].splitlines() == [
         "| run | 0 steps | 50 steps | 100 steps |",
         "|---|---|---|---|",
@@ -210,7 +218,8 @@ def test_ablations_stand_beside_the_paper(kept, tmp_path):
     runs = tmp_path / "runs"
     took = {"groupsc": 360, "atoms-512": 180, "patch-7": 100, "no-refresh": 0}
     for name, steps in took.items():
-        write_log(runs / "ablations" / name, (0, 10, 20.0), (steps, 300, 30 + steps / 3600))
+        looks = [(0, 10, 20.0), (steps, 300, 30 + steps / 3600)]
+        write_log(runs / "ablations" / f"{name}.csv", looks)
         shutil.copy(ROOT / "runs" / "ablations" / f"{name}.toml", runs / "ablations")
     # The last two are not finished.
     assert tables(kept, runs)["ablations"].splitlines()[2:] == [

@@ -91,7 +91,7 @@ def _is_bad_input(error: ValueError) -> bool:
     from lessons_lib.evaluation.methods import MethodError
     from lessons_lib.evaluation.report import ReportError
     from lessons_lib.images import ImageError
-    from lessons_lib.training.config import ConfigError
+    from lessons_lib.training.tables import ConfigError
 
     refused = DataError | MethodError | ImageError | LeakError | ConfigError
     return isinstance(error, refused | CheckpointError | ReportError)

@@ -36,9 +36,6 @@ def list_models(context: typer.Context) -> None:
 @app.command()
 def export(
     configs: Annotated[list[Path], typer.Argument(help="TOML files of training runs.")],
-    state: Annotated[
-        Path | None, typer.Option(help="Folder of the states, else beside the TOML files.")
-    ] = None,
     folder: Annotated[Path, typer.Option(help="Where weights and cards go.")] = Path(
         "data/weights"
     ),
@@ -48,7 +45,7 @@ def export(
 
     for config in configs:
         run = training.read_run(config)
-        card = training.export(run, config.parent, state or config.parent, folder)
+        card = training.export(run, config.parent, folder)
         what = "finished" if card.finished else "unfinished"
         typer.echo(
             f"{folder / card.name}.safetensors: {what} after {card.steps} steps, "

@@ -1,4 +1,4 @@
-"""``lessons train``: train a model for some minutes, or work down the queue of runs."""
+"""``lessons train``: train a model for some minutes, work down the queue of runs, or list it."""
 
 import sys
 from pathlib import Path
@@ -11,8 +11,7 @@ from lessons_lib.cli.options import check_device
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from lessons_lib.training import Progress, Run
-    from lessons_lib.training.state import State
+    from lessons_lib.training import Progress, Run, Standing
 
 
 def train(
@@ -23,76 +22,103 @@ def train(
     queue: Annotated[
         bool, typer.Option("--queue", help="Train all unfinished runs, most urgent first.")
     ] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Say how far each run is, and train nothing.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    runs: Annotated[Path, typer.Option(help="Folder of the queue's TOML files.")] = Path("runs"),
-    state: Annotated[
-        Path | None, typer.Option(help="Folder for states and logs, else beside the TOML files.")
-    ] = None,
+    runs: Annotated[
+        Path, typer.Option(help="Folder of the queue; --list looks into its full/ as well.")
+    ] = Path("runs"),
 ) -> None:
     """Train a model for some minutes.
 
-    Stop it, kill it or let its time run out: started again, it goes on where it was.
+    Stop it, kill it or let its time run out: started again, it goes on where it was. Log and state
+    lie beside the TOML file.
     """
-    if queue == (config is not None):
-        raise typer.BadParameter("give either a config file or --queue", param_hint="CONFIG")
+    if (config is not None) + queue + listed != 1:
+        raise typer.BadParameter(
+            "give either a config file, --queue or --list", param_hint="CONFIG"
+        )
     check_device(device)
     from lessons_lib import training
 
-    bars: dict[str, tqdm] = {}
+    if listed:
+        folders = [folder for folder in (runs, runs / "full") if folder == runs or folder.is_dir()]
+        _list([standing for folder in folders for standing in training.read_standings(folder)])
+        return
+    bars: dict[tuple[str, int], tqdm] = {}
 
     def show(run: "Run", progress: "Progress") -> None:
-        if run.name not in bars:
-            bars[run.name] = _bar(run.name, progress)
-        bar = bars[run.name]
-        bar.set_postfix_str(
+        key = (run.name, progress.stage)
+        if key not in bars:
+            bars[key] = _bar(run, progress)
+        bars[key].set_postfix_str(
             f"{progress.seconds:.2f} s/step, loss {progress.loss:.3f}, "
             f"{progress.held_out_psnr:.2f} dB",
             refresh=False,
         )
-        bar.update()
+        bars[key].update()
 
     try:
         if config is None:
-            states = training.train_queue(
-                runs, state or runs, minutes=minutes, device=device, report=show
-            )
+            standings = training.train_queue(runs, minutes=minutes, device=device, report=show)
         else:
             run = training.read_run(config)
-            states = {
-                run.name: training.train(
-                    run,
-                    state or config.parent,
-                    minutes=minutes,
-                    device=device,
-                    report=lambda progress: show(run, progress),
-                )
-            }
+            standing = training.train(
+                run,
+                config.parent,
+                minutes=minutes,
+                device=device,
+                report=lambda progress: show(run, progress),
+            )
+            standings = [standing]
     finally:
         for bar in bars.values():
             bar.close()
-    typer.echo("\n".join(_line(name, reached) for name, reached in states.items()))
+    _list(standings)
 
 
-def _bar(name: str, progress: "Progress") -> "tqdm":
+def _bar(run: "Run", progress: "Progress") -> "tqdm":
     from tqdm import tqdm
 
+    several = len(run.stages) > 1
     # In a log file each update is another line, so there are fewer of them.
     interval = 0.5 if sys.stderr.isatty() else 30
     return tqdm(
         total=progress.steps,
         initial=progress.step - 1,
-        desc=name,
+        desc=f"{run.name}, stage {progress.stage}" if several else run.name,
         mininterval=interval,
         file=sys.stderr,
         bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {postfix} < {remaining}",
     )
 
 
-def _line(name: str, state: "State | None") -> str:
-    if state is None:
-        return f"{name}: not begun"
-    what = "finished" if state.finished else "unfinished"
-    psnr = f", {state.log[-1]['held_out_psnr']:.2f} dB on held-out crops" if state.log else ""
+def _list(standings: list["Standing"]) -> None:
+    """One line for each run, in columns; dB are those on held-out crops."""
+    rows = [("run", "stage", "done", "hours", "dB", "next"), *map(_cells, standings)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
+
+
+def _cells(standing: "Standing") -> tuple[str, ...]:
+    stages = standing.run.stages
+    stage = stages[standing.stage - 1]
+    place = f"{standing.stage} of {len(stages)}"
+    if standing.finished:
+        following = "finished"
+    else:
+        left = f"{stage.steps - standing.step} of {stage.steps} steps"
+        named = f"{stage.name}: {left}" if stage.name else left
+        following = f"{named} left" if standing.step else f"{named}, not begun"
     return (
-        f"{name}: {what}, {state.step} of {state.steps} steps in {state.seconds / 3600:.2f} h{psnr}"
+        standing.run.name,
+        place,
+        # A run is done when its last step is, not half a percent before.
+        f"{int(100 * standing.share)} %",
+        f"{standing.hours:.2f}",
+        f"{standing.held_out_psnr:.2f}" if standing.begun else "",
+        following,
     )

@@ -15,6 +15,8 @@ from lessons_lib.models import MODELS
 from lessons_lib.tasks import TASKS
 
 HOURS = (0.1, 0.25, 0.5, 1, 2, 4, 8)
+# Folder of runs whose weights were not taken.
+TRIED = "tried"
 BLOCK = re.compile(r"(<!-- results: (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 Cell = Callable[[StoredScore], str]
@@ -29,9 +31,10 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
 
     Args:
         scores: folder of kept scores.
-        runs: folder of training runs with their logs, for the table ``training``; and of folders of
-            short runs that differ in one thing, for a table of that folder's name each. Those of
-            ``ablations`` also stand beside the paper's, see `ABLATIONS`.
+        runs: folder of training runs with their logs, for the table ``training``, which also shows
+            those of its folder ``tried``; and of folders of short runs that differ in one thing,
+            for a table of that folder's name each. Those of ``ablations`` also stand beside the
+            paper's, see `ABLATIONS`.
 
     Raises:
         ReportError: if there is no such folder, or a score was measured with other weights than
@@ -56,9 +59,9 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         made["trained weights"] = _weights(compared)
     if runs is not None:
         made["training"] = _training(runs)
-        for folder in sorted({log.parents[1] for log in runs.glob("*/*/log.csv")}):
+        for folder in sorted({log.parent for log in runs.glob("*/*.csv")} - {runs / TRIED}):
             made[f"training, {folder.name}"] = _comparison(folder)
-        if any((runs / "ablations").glob("*/log.csv")):
+        if any((runs / "ablations").glob("*.csv")):
             made["ablations"] = _ablations(runs / "ablations")
     return made
 
@@ -200,9 +203,10 @@ def _weights(compared: list[tuple[StoredScore, Published]]) -> str:
 
 
 def _training(runs: Path) -> str:
-    """What each run has reached after some hours, from the logs of its looks."""
+    """What each stage of each run has reached after some hours, from the logs of its looks."""
     rows = [["run", "crops/s", "hours", *(f"{hours:g} h" for hours in HOURS)]]
-    for name, looks in logs(runs):
+    tried = [(f"{TRIED}/{name}", looks) for name, looks in logs(runs / TRIED)]
+    for name, looks in logs(runs) + tried:
         last = looks[-1]
         if last["step"] == 0:
             continue
@@ -254,14 +258,25 @@ def _reached(end: dict[str, float]) -> list[str]:
 
 
 def _finished(runs: Path, name: str, looks: list[dict[str, float]]) -> bool:
-    """Whether a run has taken all the steps that its TOML file asks for."""
+    """Whether a run of one stage has taken all the steps that its TOML file asks for."""
     config = tomllib.loads((runs / f"{name}.toml").read_text(encoding="utf-8"))
-    return bool(looks[-1]["step"] == config["steps"])
+    return bool(looks[-1]["step"] == config["stage"][0]["steps"])
 
 
 def logs(runs: Path) -> list[tuple[str, list[dict[str, float]]]]:
-    """Names of the runs in a folder that have begun, and the rows of their logs, one a look."""
-    return [(log.parent.name, _read_log(log)) for log in sorted(runs.glob("*/log.csv"))]
+    """Stages in a folder's runs that have begun, and the rows of their logs, one a look.
+
+    A stage is called by its run's name, and by its number where the run has had several.
+    """
+    found = []
+    for path in sorted(runs.glob("*.csv"), key=lambda path: path.stem):
+        stages: dict[int, list[dict[str, float]]] = {}
+        for row in _read_log(path):
+            stages.setdefault(int(row["stage"]), []).append(row)
+        for number, looks in stages.items():
+            name = path.stem if len(stages) == 1 else f"{path.stem}, stage {number}"
+            found.append((name, looks))
+    return found
 
 
 def _read_log(log: Path) -> list[dict[str, float]]:

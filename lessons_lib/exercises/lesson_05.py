@@ -10,7 +10,7 @@ from lessons_lib.ops.dictionary import random_dictionary, spectral_norm
 from lessons_lib.ops.patches import centre, extract_patches, overlap_average, patch_counts
 from lessons_lib.ops.prox import soft_threshold
 from lessons_lib.solvers import ista
-from lessons_lib.training.loop import restoration_loss
+from lessons_lib.training.losses import squared
 
 
 def border_weights(shape: tuple[int, int], size: int) -> Tensor:
@@ -119,7 +119,7 @@ def by_hand(answer: Answer) -> None:
 WEIGHTS.agrees(lambda: [((20, 20), 9), ((7, 5), 3), ((4, 6), 4)])
 
 
-LOSS = Exercise("sc.loss", restoration_loss)
+LOSS = Exercise("sc.loss", squared)
 
 
 def _pair(batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,9 @@ from lessons_lib.ops.dictionary import learn_dictionary
 from lessons_lib.ops.patches import centre
 from lessons_lib.tasks import TASKS, Examples, Goal, Task
 from lessons_lib.training.balance import image_scales
-from lessons_lib.training.config import ConfigError, Run
+from lessons_lib.training.config import Run
+from lessons_lib.training.stage import Stage
+from lessons_lib.training.tables import ConfigError
 
 HELD_OUT = 12
 # Of a small data set a quarter is held out, and of a data set smaller still nothing is learned.
@@ -28,7 +30,8 @@ class Crops:
     """The images of a data set, some held out, and what is cut from them.
 
     Args:
-        run: names the data set, the task, the crops and the seed.
+        run: names the data set and the task.
+        stage: gives the crops and the seed.
         channels: 1 turns colours to gray; to the luma of a file, where files are to be restored.
 
     Raises:
@@ -37,8 +40,8 @@ class Crops:
         LeakError: if an image is in a test set.
     """
 
-    def __init__(self, run: Run, channels: int) -> None:
-        self.run = run
+    def __init__(self, run: Run, stage: Stage, channels: int) -> None:
+        self.run, self.stage = run, stage
         self.channels = channels
         dataset = data.load(run.dataset)
         refuse_test_images(dataset)
@@ -47,8 +50,8 @@ class Crops:
             image = self.task.training_image(image, channels, self.goal)
             if image.shape[1] < channels:
                 raise ConfigError(f"{run.dataset}/{name} is gray; the model wants colours")
-            if min(image.shape[-2:]) < run.crop:
-                raise ConfigError(f"{run.dataset}/{name} is smaller than a crop of {run.crop}")
+            if min(image.shape[-2:]) < stage.crop:
+                raise ConfigError(f"{run.dataset}/{name} is smaller than a crop of {stage.crop}")
             # Bytes: a quarter of the memory, and exact for the 8-bit files these are.
             images.append((image[0] * 255).round().byte())
         if len(images) < SMALLEST:
@@ -81,23 +84,23 @@ class Crops:
 
     def examples(self, step: int) -> Examples:
         """What one step learns from."""
-        run = self.run
-        generator = np.random.default_rng([run.seed, step])
+        stage = self.stage
+        generator = np.random.default_rng([stage.seed, step])
         crops = []
-        chosen = generator.integers(len(self.training), size=run.batch)
+        chosen = generator.integers(len(self.training), size=stage.batch)
         for index in chosen:
             image = self.training[index]
-            top, left = (int(generator.integers(n - run.crop + 1)) for n in image.shape[-2:])
-            crop = image[:, top : top + run.crop, left : left + run.crop]
+            top, left = (int(generator.integers(n - stage.crop + 1)) for n in image.shape[-2:])
+            crop = image[:, top : top + stage.crop, left : left + stage.crop]
             quarters, mirrored = generator.integers(4), generator.integers(2)
             crop = crop.rot90(int(quarters), (1, 2))
             crops.append(crop.flip(2) if mirrored else crop)
         examples = self.task.examples(torch.stack(crops) / 255, self.goal, generator)
-        if not run.balanced:
+        if not stage.loss.balanced:
             return examples
         scales = self.scales[torch.from_numpy(chosen)]
         levels = torch.tensor(self.task.levels(self.goal))
-        noise = examples.told.get("sigma", levels[:1].expand(run.batch))
+        noise = examples.told.get("sigma", levels[:1].expand(stage.batch))
         nearest = (noise[:, None] - levels).abs().argmin(dim=1, keepdim=True)
         return examples.scaled(scales.gather(1, nearest)[:, 0])
 
@@ -108,7 +111,7 @@ class Crops:
             which: "held out" or "training", of which a dozen images are looked at.
         """
         images = self.held_out if which == "held out" else self.training[:HELD_OUT]
-        size = self.run.crop
+        size = self.stage.crop
         crops = [
             image[:, top : top + size, left : left + size]
             for image in images
@@ -122,15 +125,15 @@ class Crops:
 
         Source: GroupSC §3.6.
         """
-        run = self.run
-        generator = np.random.default_rng([run.seed])
+        how, seed = self.run.dictionary, self.stage.seed
+        generator = np.random.default_rng([seed])
         patches = []
-        for index in generator.integers(len(self.training), size=run.dictionary_patches):
+        for index in generator.integers(len(self.training), size=how.patches):
             image = self.training[index][: self.channels]
             top, left = (int(generator.integers(n - patch + 1)) for n in image.shape[-2:])
             patches.append(image[:, top : top + patch, left : left + patch].flatten())
         centred, _ = centre(torch.stack(patches, dim=1) / 255)
         varied = centred[:, centred.std(dim=0) > 1 / 255]
         # Batches of 512 that see each patch two or three times.
-        passes = max(1, run.dictionary_patches // 200)
-        return learn_dictionary(varied, atoms, run.dictionary_lam, iterations=passes, seed=run.seed)
+        passes = max(1, how.patches // 200)
+        return learn_dictionary(varied, atoms, how.lam, iterations=passes, seed=seed)

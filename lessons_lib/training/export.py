@@ -3,52 +3,69 @@
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from lessons_lib import __version__, data
 from lessons_lib.checkpoints import Card, save_model
-from lessons_lib.training.config import ConfigError, Run
-from lessons_lib.training.start import effort_to
+from lessons_lib.training.config import Run
+from lessons_lib.training.files import Files
+from lessons_lib.training.log import Log
+from lessons_lib.training.standing import read_standing
 from lessons_lib.training.state import read_state, trained_model
+from lessons_lib.training.tables import ConfigError
 
 LICENCE = "BSD-3-Clause"
 
 
-def export(run: Run, runs: Path, root: Path, folder: Path) -> Card:
+def export(run: Run, runs: Path, folder: Path) -> Card:
     """Write the averaged weights of a run, finished or not, and their card.
+
+    The state of a finished run has then served its purpose, and is removed.
 
     Args:
         run: the config.
-        runs: holds its TOML file, and those of the runs that it goes back to.
-        root: holds the folders of their states.
+        runs: folder of its log and state.
         folder: where the weights go.
 
     Raises:
-        ConfigError: see `trained_model` and `effort_to`.
+        ConfigError: see `trained_model`.
     """
-    model = trained_model(run, root / run.name)
-    state = read_state(root / run.name)
-    if state is None or not state.log:
-        raise ConfigError(f"run {run.name} has not been looked at yet: train it a little longer")
-    before = effort_to(run.start, runs, root)
-    return save_model(
+    files = Files(runs, run.name)
+    model, state = trained_model(run, runs), read_state(files.state)
+    if state is None:
+        raise ConfigError(f"{files.state} has vanished")
+    log = Log(files.log)
+    log.cut(state.stage, state.step)
+    card = save_model(
         model,
         folder,
         name=run.name,
         sigma_255=run.sigma_255,
         task=run.task,
         quality=run.quality,
-        run=asdict(run),
+        run=_settings(run, state.stage),
         steps=state.step,
-        finished=state.finished,
+        finished=state.stage_finished,
         hours={device: round(seconds / 3600, 3) for device, seconds in state.spent.items()},
-        curve=[[int(row["step"]), round(row["held_out_psnr"], 3)] for row in state.log],
+        curve=[[row["step"], round(row["held_out_psnr"], 3)] for row in log.of_stage(state.stage)],
         revision=_revision(),
         data=run.dataset,
         licence=LICENCE,
         data_licence=data.entry(run.dataset).licence,
-        hours_before=round(before.hours, 3),
-        pixels_before=before.pixels,
+        hours_before=round(state.hours_before, 3),
+        pixels_before=state.pixels_before,
     )
+    if read_standing(run, runs).finished:
+        files.state.unlink()
+    return card
+
+
+def _settings(run: Run, number: int) -> dict[str, Any]:
+    """What a card tells of the run, and of the stage that its weights come from."""
+    settings, stage = asdict(run), asdict(run.stages[number - 1])
+    del settings["stages"], stage["name"]
+    start = stage["start"] or (run.name if number > 1 else "")
+    return settings | {"stage": number} | stage | {"start": start}
 
 
 def _revision() -> str:

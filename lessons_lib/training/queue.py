@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lessons_lib.training.config import ConfigError, Run, read_run
+from lessons_lib.training.config import Run, read_run
 from lessons_lib.training.loop import Progress, train
-from lessons_lib.training.state import State, read_state
+from lessons_lib.training.standing import Standing, read_standing
+from lessons_lib.training.tables import ConfigError
 
 
 def read_queue(folder: Path) -> list[Run]:
@@ -21,32 +22,39 @@ def read_queue(folder: Path) -> list[Run]:
     return sorted(runs, key=lambda run: (run.priority, run.name))
 
 
+def read_standings(folder: Path) -> list[Standing]:
+    """How far each run of a folder is, in the queue's order.
+
+    Raises:
+        ConfigError: see `read_queue` and `read_standing`.
+    """
+    return [read_standing(run, folder) for run in read_queue(folder)]
+
+
 def train_queue(
     folder: Path,
-    root: Path,
     *,
     minutes: float,
     device: str = "auto",
     report: Callable[[Run, Progress], None] | None = None,
-) -> dict[str, State | None]:
+) -> list[Standing]:
     """Train one run after the other until the time is over, continuing what is unfinished.
 
     Args:
-        folder: holds the runs' TOML files.
-        root: holds their states.
+        folder: of the runs: their TOML files, logs and states.
         minutes: time to spend on all of them together.
         device: see `train`.
         report: called after every step with the run it belongs to.
 
     Returns:
-        The state of every run at the end, in the queue's order; None for those not begun.
+        How far each run is at the end, in the queue's order.
 
     Raises:
         ConfigError: see `read_queue` and `train`.
+        CheckpointError: see `train`.
     """
     began = time.monotonic()
-    runs = read_queue(folder)
-    for run in runs:
+    for run in read_queue(folder):
         left = minutes - (time.monotonic() - began) / 60
         if left <= 0:
             break
@@ -55,5 +63,5 @@ def train_queue(
             if report is not None:
                 report(run, progress)
 
-        train(run, root, minutes=left, device=device, report=tell)
-    return {run.name: read_state(root / run.name) for run in runs}
+        train(run, folder, minutes=left, device=device, report=tell)
+    return read_standings(folder)

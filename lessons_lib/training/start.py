@@ -1,4 +1,4 @@
-"""Where a training begins: at a dictionary, or at what another run has learned.
+"""Where a stage begins: at a dictionary, or at what another training has learned.
 
 Weights are taken over where name and shape agree: SC's dictionaries and thresholds also start a
 GroupSC. Noise levels need not agree, nor whether there is one or several; thresholds are then
@@ -11,82 +11,125 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lessons_lib.checkpoints import load_card, load_model
 from lessons_lib.models import MODELS, Restorer, build
-from lessons_lib.training.config import ConfigError, Run, read_run
+from lessons_lib.training.config import Run, read_run
 from lessons_lib.training.crops import Crops
-from lessons_lib.training.state import State, read_state
-
-
-def first_model(run: Run, root: Path, crops: Crops) -> Restorer:
-    """A model from another run's weights, or from a dictionary learned for it.
-
-    Args:
-        run: to begin.
-        root: holds the folder of the run to start from.
-        crops: to learn the dictionary from, otherwise.
-
-    Raises:
-        ConfigError: if the other run is not finished, or has nothing that the model could use.
-    """
-    model = build(run.model, run.options)
-    if not run.start:
-        if not model.starts_from_dictionary:
-            return model
-        config = model.config
-        return build(run.model, run.options, crops.dictionary(config.patch, config.atoms))
-    other = read_state(root / run.start)
-    if other is None or not other.finished:
-        raise ConfigError(f"run {run.name} starts from {run.start}, which is not finished")
-    if not model.start_from(translate(other, run)):
-        raise ConfigError(f"run {run.name} has no weight in common with {run.start}")
-    return model
+from lessons_lib.training.files import Files
+from lessons_lib.training.log import Log
+from lessons_lib.training.standing import read_standing
+from lessons_lib.training.state import Effort, State, read_state
+from lessons_lib.training.tables import ConfigError
 
 
 @dataclass(frozen=True)
-class Effort:
-    """What training took.
-
-    Attributes:
-        hours: over all devices.
-        pixels: of all crops.
-    """
-
-    hours: float = 0.0
-    pixels: int = 0
-
-
-def effort_to(start: str, runs: Path, root: Path) -> Effort:
-    """What the weights of a run took, with all the runs that it goes back to.
+class Learned:
+    """Trained weights, as another training begins from them.
 
     Args:
-        start: its name; empty for what begins at a dictionary, which took nothing.
-        runs: holds its TOML file.
-        root: holds the folder of its state.
+        weights: by name.
+        sigma_255: noise that they are for, white being 255; 0 if there is no one level.
+        levels_255: those of a model of several levels, else none.
+        effort: what they took.
+    """
+
+    weights: dict[str, Tensor]
+    sigma_255: float
+    levels_255: tuple[float, ...]
+    effort: Effort
+
+
+def first_model(
+    run: Run, number: int, folder: Path, crops: Crops, before: State | None
+) -> tuple[Restorer, Effort]:
+    """The model with which a stage begins, and what its weights took.
+
+    Args:
+        run: whose stage it is.
+        number: of the stage, counted from 1.
+        folder: of the runs.
+        crops: to learn a dictionary from, if need be.
+        before: where the stage before ended, unless its weights are exported and nothing else of it
+            is left.
 
     Raises:
-        ConfigError: if one of these runs has no TOML file, or has not begun.
+        ConfigError: if the run has to wait for another, or the weights to start from have nothing
+            that the model could use.
+        CheckpointError: if there are no exported weights of that name.
     """
-    if not start:
-        return Effort()
-    run, state = read_run(runs / f"{start}.toml"), read_state(root / start)
-    if state is None:
-        raise ConfigError(f"run {start} has not begun")
-    # Names are relative to the folder of the run that starts from them.
-    before = effort_to(run.start, (runs / start).parent, (root / start).parent)
-    pixels = state.step * run.batch * run.crop**2
-    return Effort(before.hours + state.seconds / 3600, before.pixels + pixels)
+    model, start = build(run.model, run.options), run.stages[number - 1].start
+    if start:
+        other = learned_by(start, run, folder)
+    elif before is not None:
+        other = _of_state(before)
+    elif number > 1:
+        other = _exported_after(run, number - 1, Log(Files(folder, run.name).log))
+    else:
+        if not model.starts_from_dictionary:
+            return model, Effort()
+        dictionary = crops.dictionary(model.config.patch, model.config.atoms)
+        return build(run.model, run.options, dictionary), Effort()
+    if not model.start_from(translate(other, run)):
+        raise ConfigError(f"run {run.name} has no weight in common with {start or run.name}")
+    return model, other.effort
 
 
-def translate(other: State, run: Run) -> dict[str, Tensor]:
-    """Another run's weights, brought to the noise that a run is for.
+def learned_by(name: str, run: Run, folder: Path) -> Learned:
+    """The latest weights of a name: those of a finished run of the folder, or exported ones.
+
+    Args:
+        name: of a run, or of weights.
+        run: that is to start from them. It waits for another that the queue puts before it.
+        folder: of the runs.
+
+    Raises:
+        ConfigError: if it has to wait.
+        CheckpointError: if there are no such weights.
+    """
+    state = read_state(Files(folder, name).state)
+    if state is not None and state.finished:
+        return _of_state(state)
+    path = folder / f"{name}.toml"
+    if path.exists():
+        other = read_run(path)
+        if other.priority < run.priority and not read_standing(other, folder).finished:
+            raise ConfigError(f"run {run.name} starts from {name}, which is not finished")
+    return _exported(name)
+
+
+def _of_state(state: State) -> Learned:
+    levels = tuple(state.options.get("levels_255", ()))
+    return Learned(state.weights["average"], state.sigma_255, levels, state.effort)
+
+
+def _exported(name: str) -> Learned:
+    card = load_card(name)
+    levels = tuple(card.options.get("levels_255", ()))
+    effort = Effort(card.hours_in_all, card.pixels_in_all)
+    return Learned(load_model(name).state_dict(), card.sigma_255, levels, effort)
+
+
+def _exported_after(run: Run, stage: int, log: Log) -> Learned:
+    """A run's own weights, if they are those with which a stage ended."""
+    card, end = load_card(run.name), log.of_stage(stage)[-1]
+    if abs(card.held_out_psnr - end["held_out_psnr"]) > 1e-3:
+        raise ConfigError(
+            f"run {run.name} has no state, and the weights {run.name} are not those of the end of "
+            f"its stage {stage}: {card.held_out_psnr} dB, not {end['held_out_psnr']:.3f}"
+        )
+    return _exported(run.name)
+
+
+def translate(other: Learned, run: Run) -> dict[str, Tensor]:
+    """Weights, brought to the noise that a run is for.
 
     - From one level to another, weights are scaled, see `Restorer.noise_powers`.
     - From several levels to one, its thresholds are interpolated between theirs; where there is no
       noise, as in a mosaic, the quietest level's are taken.
     - From one level to several, each takes the mean of all steps' thresholds, scaled.
     """
-    weights = dict(other.weights["average"])
-    theirs, ours = (options.get("levels_255", ()) for options in (other.options, run.options))
+    weights = dict(other.weights)
+    theirs, ours = other.levels_255, run.options.get("levels_255", ())
     if theirs and not ours:
         steps = build(run.model, run.options).config.steps
         chosen = _between(weights["raw_thresholds"].abs(), theirs, run.sigma_255 or theirs[0])
@@ -102,7 +145,7 @@ def translate(other: State, run: Run) -> dict[str, Tensor]:
     return {name: weight * louder ** powers.get(name, 0) for name, weight in weights.items()}
 
 
-def _between(thresholds: Tensor, levels: list[float], sigma_255: float) -> Tensor:
+def _between(thresholds: Tensor, levels: tuple[float, ...], sigma_255: float) -> Tensor:
     """Thresholds ``(K,)`` at a level, from those ``(levels, K)`` at some; proportional beyond."""
     at = torch.tensor(levels)
     if sigma_255 <= levels[0] or sigma_255 >= levels[-1]:

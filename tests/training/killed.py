@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from lessons_lib.training import read_run, train
+from lessons_lib.training.files import Files
 
 
 def sitting(config: Path, root: Path) -> int:
@@ -31,7 +32,7 @@ def sitting(config: Path, root: Path) -> int:
 def main(config: Path, whole: Path, broken: Path) -> None:
     draw = random.Random(0)
     assert os.waitpid(sitting(config, whole), 0)[1] == 0
-    state = broken / config.stem / "state.pt"
+    state = Files(broken, config.stem).state
     kills = 0
     while kills < 10:
         before = state.stat().st_mtime_ns if state.exists() else 0

@@ -9,14 +9,17 @@ from lessons_lib.classical import dct
 from lessons_lib.degradations import JPEG
 from lessons_lib.metrics import psnr
 from lessons_lib.tasks import TASKS
-from lessons_lib.training import Run, train
+from lessons_lib.training import DictionaryStart, Loss, Optimizer, Run, Stage, Watch, train
 from lessons_lib.training.balance import image_scales
 from lessons_lib.training.crops import Crops
-from lessons_lib.training.loop import restoration_loss
+from lessons_lib.training.files import Files
+from lessons_lib.training.log import Log
+from lessons_lib.training.losses import squared
 
 SIZES = {"patch": 5, "atoms": 24, "steps": 4}
-RUN = Run("gray", "sc", 25.0, SIZES, dataset="samples", crop=20, batch=40, steps=60,
-          learning_rate=1e-3, monitor_every=30, dictionary_patches=1000)  # fmt: skip
+RUN = Run("gray", "sc", 25.0, SIZES, dataset="samples", dictionary=DictionaryStart(patches=1000))
+STAGE = Stage(crop=20, batch=40)
+BALANCED = replace(STAGE, loss=Loss(balanced=True))
 LEVELS = SIZES | {"levels_255": [5.0, 10.0, 25.0]}
 BLIND = replace(RUN, name="blind", sigma_255=0.0, task="blind", options=LEVELS)
 
@@ -54,9 +57,7 @@ def test_the_gradient_is_that_of_a_mean_of_psnrs():
     errors = (estimate - clean).square().mean(dim=(1, 2, 3)).detach()
     scale = (errors.mean() / errors).sqrt().reshape(3, 1, 1, 1)
     (wanted,) = torch.autograd.grad(psnr(estimate, clean).mean(), estimate)
-    (found,) = torch.autograd.grad(
-        restoration_loss(scale * estimate, scale * clean, counts), estimate
-    )
+    (found,) = torch.autograd.grad(squared(scale * estimate, scale * clean, counts), estimate)
     alike = torch.nn.functional.cosine_similarity(found.flatten(), -wanted.flatten(), dim=0)
     assert alike == pytest.approx(1.0, abs=1e-5)
 
@@ -66,9 +67,8 @@ def test_images_without_an_error_count_no_more_than_60_db():
     black = torch.zeros(1, 32, 32, dtype=torch.uint8)
     rough = grating(30)[:, :32, :32]
     file = (JPEG(10)(rough[None] / 255)[0] * 255).round().byte()
-    scales = image_scales(
-        TASKS[run.task], run.goal, [torch.cat([black, black]), torch.cat([rough, file])]
-    )
+    images = [torch.cat([black, black]), torch.cat([rough, file])]
+    scales = image_scales(TASKS[run.task], run.goal, images)
     wanted = (file / 255 - rough / 255).square().mean().div(1e-6).sqrt().item()
     assert (scales[0, 0] / scales[1, 0]).item() == pytest.approx(wanted, rel=1e-4)
 
@@ -77,14 +77,13 @@ def test_mosaics_are_weighed_by_what_interpolation_leaves():
     run = replace(
         RUN, task="demosaic", sigma_255=0.0, options=SIZES | {"channels": 3}, name="mosaic"
     )
-    scales = image_scales(
-        TASKS[run.task], run.goal, [grating(5, channels=3), grating(20, channels=3)]
-    )
+    images = [grating(5, channels=3), grating(20, channels=3)]
+    scales = image_scales(TASKS[run.task], run.goal, images)
     assert (scales[0] / scales[1]).item() == pytest.approx(4, rel=0.05)
 
 
 def test_a_balanced_run_sees_the_same_crops_and_noise():
-    plain, balanced = Crops(RUN, 1), Crops(replace(RUN, balanced=True), 1)
+    plain, balanced = Crops(RUN, STAGE, 1), Crops(RUN, BALANCED, 1)
     ours, theirs = balanced.examples(4), plain.examples(4)
     assert torch.equal(ours.clean, theirs.clean)
     assert torch.equal(ours.degraded, theirs.degraded)
@@ -96,7 +95,7 @@ def test_a_balanced_run_sees_the_same_crops_and_noise():
 
 def test_levels_of_noise_are_weighed_apart():
     """At 5 of 255 a photograph keeps a tenth of the error that it has at 25."""
-    crops = Crops(replace(BLIND, balanced=True), 1)
+    crops = Crops(BLIND, BALANCED, 1)
     assert crops.scales.shape == (len(crops.training), 3)
     assert (crops.scales[:, 0] > 1.5 * crops.scales[:, 2]).all()
     examples = crops.examples(0)
@@ -107,9 +106,12 @@ def test_levels_of_noise_are_weighed_apart():
 
 def test_what_counts_more_is_learned_better(tmp_path):
     """A balanced run ends with a higher mean of PSNRs over the images it learns from."""
-    run = replace(RUN, batch=8, steps=150, monitor_every=150, schedule="cosine")
+    how = Optimizer(rate=1e-3, schedule="cosine")
+    stage = replace(STAGE, batch=8, steps=150, optimizer=how, watch=Watch(every=150))
     found = {}
     for balanced in (False, True):
-        this = replace(run, balanced=balanced, name=f"balanced-{balanced}")
-        found[balanced] = train(this, tmp_path, device="cpu").log[-1]["training_psnr"]
+        this = replace(stage, loss=Loss(balanced=balanced))
+        run = replace(RUN, name=f"balanced-{balanced}", stages=(this,))
+        train(run, tmp_path, device="cpu")
+        found[balanced] = Log(Files(tmp_path, run.name).log).rows[-1]["training_psnr"]
     assert found[True] > found[False] + 0.02

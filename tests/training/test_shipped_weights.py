@@ -8,9 +8,9 @@ import pytest
 from lightning_fabric import Fabric
 
 from lessons_lib.checkpoints import cards, load_model
-from lessons_lib.training.config import Run
+from lessons_lib.training import Run, Stage
 from lessons_lib.training.crops import Crops
-from lessons_lib.training.loop import crop_psnr
+from lessons_lib.training.watch import crop_psnr
 
 REAL = Path(os.environ.get("LESSONS_DATA", ""))
 TRAINING_SETS = ("BSD400", "CBSD400")
@@ -33,17 +33,21 @@ def loaded() -> dict[tuple[object, ...], Crops]:
 @pytest.mark.parametrize("name", list(cards()))
 def test_weights_score_what_their_card_says(name, loaded):
     card = cards()[name]
-    run = Run(**card.run)
+    settings = {key: card.run[key] for key in ("sigma_255", "options", "dataset")}
+    run = Run(name, card.model, task=card.task, quality=card.quality, **settings)
+    stage = Stage(**{key: card.run[key] for key in ("crop", "batch", "precision")})
     channels = card.options["channels"]
     key = (run.dataset, run.task, run.quality, channels)
     if key not in loaded:
-        loaded[key] = Crops(run, channels)
+        loaded[key] = Crops(run, stage, channels)
     crops = loaded[key]
-    crops.run = run  # its own noise, and crops of its own size
-    fabric = Fabric(accelerator="cpu", precision="bf16-mixed" if run.precision == "bf16" else None)
+    crops.run, crops.stage = run, stage  # its own noise, and crops of its own size
+    fabric = Fabric(
+        accelerator="cpu", precision="bf16-mixed" if stage.precision == "bf16" else None
+    )
     model = load_model(name)
     if name in ("sc-color-blind", "groupsc-color-blind"):
         # Their training took the nearest level's thresholds; interpolated ones are 0.1 dB better.
         model.config = replace(model.config, interpolate=False)
-    reached = crop_psnr(fabric, model, crops.fixed("held out"), run.batch)
+    reached = crop_psnr(fabric, model, crops.fixed("held out"), stage.batch)
     assert reached == pytest.approx(card.held_out_psnr, abs=0.02)

@@ -8,8 +8,17 @@ import torch
 from lessons_lib.degradations import PATTERNS, BayerMosaic
 from lessons_lib.models import build
 from lessons_lib.tasks import TASKS
-from lessons_lib.training import ConfigError, Run, train
+from lessons_lib.training import (
+    Loss,
+    Optimizer,
+    Run,
+    Stage,
+    Watch,
+    train,
+    trained_model,
+)
 from lessons_lib.training.stability import growth
+from lessons_lib.training.state import Effort
 
 MOSAIC = {"channels": 3, "patch": 3, "atoms": 40, "steps": 16}
 # Of few steps: a training that blows up would not show what the penalty does.
@@ -53,33 +62,22 @@ def test_growth_is_that_of_residuals_in_the_models_own_steps(length):
 
 def test_training_with_the_penalty_shortens_steps_that_are_too_long(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "lessons_lib.training.loop.first_model", lambda *arguments: with_steps(2.5, GRAY)
+        "lessons_lib.training.sitting.first_model",
+        lambda *arguments: (with_steps(2.5, GRAY), Effort()),
     )
-    usual = Run(
-        "usual",
-        "sc",
-        sigma_255=25.0,
-        dataset="samples",
+    stage = Stage(
+        steps=30,
         crop=20,
         batch=2,
-        steps=30,
-        learning_rate=3e-3,
-        optimizer="muon",
-        schedule="cosine",
-        eps=1e-8,
-        max_gradient=1.0,
-        tolerated_drop=99.0,
-        options=GRAY,
+        ema=0.0,
+        optimizer=Optimizer(kind="muon", rate=3e-3, schedule="cosine", eps=1e-8, max_gradient=1.0),
+        watch=Watch(tolerated_drop=0),
     )
     reached = {}
-    for run in (usual, replace(usual, name="held", stability=0.3)):
-        state = train(run, tmp_path, device="cpu")
-        model = build("sc", GRAY)
-        model.load_state_dict(state.weights["model"])
-        reached[run.name] = growth(model, torch.ones(1, 25)).item()
+    for name, stability in (("usual", 0.0), ("held", 0.3)):
+        this = replace(stage, loss=Loss(stability=stability))
+        run = Run(name, "sc", 25.0, GRAY, dataset="samples", stages=(this,))
+        train(run, tmp_path, device="cpu")
+        model = trained_model(run, tmp_path)
+        reached[name] = growth(model, torch.ones(1, 25)).item()
     assert reached["held"] < reached["usual"] - 1
-
-
-def test_models_without_these_weights_are_refused():
-    with pytest.raises(ConfigError, match="stability"):
-        Run("x", "lista", sigma_255=25.0, stability=0.1)

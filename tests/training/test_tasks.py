@@ -7,20 +7,28 @@ import torch
 
 from lessons_lib import data
 from lessons_lib.models import build
-from lessons_lib.training import ConfigError, Run, train
+from lessons_lib.training import ConfigError, DictionaryStart, Optimizer, Run, Stage, Watch, train
 from lessons_lib.training.crops import Crops
-from lessons_lib.training.start import translate
+from lessons_lib.training.files import Files
+from lessons_lib.training.log import Log
+from lessons_lib.training.start import Learned, learned_by, translate
 from lessons_lib.training.state import read_state
 
 LEVELS = [5.0, 10.0, 25.0]
 SIZES = {"patch": 5, "atoms": 24, "steps": 4}
 COLOUR = SIZES | {"channels": 3}
-GRAY = Run("gray", "sc", 25.0, SIZES, dataset="samples", crop=20, batch=4, steps=30,
-           learning_rate=1e-3, monitor_every=15, dictionary_patches=1000)  # fmt: skip
+STAGE = Stage(crop=20, batch=4, steps=30, optimizer=Optimizer(rate=1e-3), watch=Watch(every=15))
+GRAY = Run("gray", "sc", 25.0, SIZES, dataset="samples", stages=(STAGE,),
+           dictionary=DictionaryStart(patches=1000))  # fmt: skip
 BLIND = replace(GRAY, name="blind", sigma_255=0.0, task="blind",
                 options=SIZES | {"levels_255": LEVELS})  # fmt: skip
 MOSAIC = replace(GRAY, name="mosaic", sigma_255=0.0, task="demosaic", options=COLOUR)
 JPEG_RUN = replace(GRAY, name="jpeg", sigma_255=0.0, task="jpeg", quality=10)
+
+
+def with_stage(run: Run, **changes: object) -> Run:
+    """The run with its stage changed."""
+    return replace(run, stages=(replace(STAGE, **changes),))
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +54,7 @@ def in_colour(monkeypatch, colours):
 
 
 def test_noise_of_any_level_and_the_model_is_told_which():
-    run = replace(BLIND, batch=64)
-    examples = Crops(run, 1).examples(3)
+    examples = Crops(BLIND, replace(STAGE, batch=64), 1).examples(3)
     sigma = examples.told["sigma"]
     assert sigma.shape == (64,)
     assert sigma.min() < 6 / 255 < 19 / 255 < sigma.max() <= 25 / 255
@@ -57,7 +64,7 @@ def test_noise_of_any_level_and_the_model_is_told_which():
 
 @pytest.mark.usefixtures("in_colour")
 def test_mosaics_of_all_four_phases_with_their_masks():
-    examples = Crops(replace(MOSAIC, batch=40), 3).examples(0)
+    examples = Crops(MOSAIC, replace(STAGE, batch=40), 3).examples(0)
     mask = examples.told["mask"]
     assert torch.equal(examples.degraded, examples.clean * mask)
     assert torch.equal(mask.sum(dim=1), torch.ones(40, 20, 20))
@@ -66,7 +73,7 @@ def test_mosaics_of_all_four_phases_with_their_masks():
 
 def test_files_are_compressed_before_they_are_cut():
     """Most crops do not begin at a block's corner, so compressing them would be another image."""
-    crops = Crops(JPEG_RUN, 1)
+    crops = Crops(JPEG_RUN, STAGE, 1)
     examples = crops.examples(0)
     assert examples.told == {}
     error = (examples.degraded - examples.clean).square().mean().sqrt() * 255
@@ -81,11 +88,10 @@ def test_files_are_compressed_before_they_are_cut():
 def test_each_task_is_learned(run, tmp_path, monkeypatch):
     if run is not MOSAIC:
         monkeypatch.undo()
-    state = train(replace(run, steps=90, monitor_every=30), tmp_path, device="cpu")
-    first, last = state.log[0]["held_out_psnr"], state.log[-1]["held_out_psnr"]
-    assert last > first + 0.1
-    again = read_state(tmp_path / run.name)
-    assert again.options == run.options
+    train(with_stage(run, steps=90, watch=Watch(every=30)), tmp_path, device="cpu")
+    first, *_, last = Log(Files(tmp_path, run.name).log).rows
+    assert last["held_out_psnr"] > first["held_out_psnr"] + 0.1
+    assert read_state(Files(tmp_path, run.name).state).options == run.options
 
 
 @pytest.mark.parametrize(
@@ -112,16 +118,16 @@ def test_what_does_not_go_together_is_refused(change, says):
 
 @pytest.fixture
 def trained(tmp_path):
-    def make(run):
-        train(replace(run, steps=1), tmp_path, device="cpu")
-        return read_state(tmp_path / run.name)
+    def make(run: Run) -> Learned:
+        train(with_stage(run, steps=1), tmp_path, device="cpu")
+        return learned_by(run.name, run, tmp_path)
 
     return make
 
 
 def test_from_several_levels_to_one(trained):
     other = trained(BLIND)
-    shared = other.weights["average"]
+    shared = other.weights
     thresholds = shared["raw_thresholds"].abs()
     for sigma_255, wanted in (
         (10.0, thresholds[1]),
@@ -139,7 +145,7 @@ def test_from_several_levels_to_one(trained):
 def test_the_level_of_a_blind_model_is_the_model_that_starts_from_it(trained):
     other = trained(BLIND)
     blind, single = build("sc", BLIND.options), build("sc", SIZES)
-    blind.load_state_dict(other.weights["average"])
+    blind.load_state_dict(other.weights)
     single.start_from(translate(other, replace(GRAY, sigma_255=10.0)))
     image = torch.rand(1, 1, 12, 14)
     torch.testing.assert_close(blind(image, sigma=torch.tensor([10 / 255])), single(image))
@@ -148,14 +154,14 @@ def test_the_level_of_a_blind_model_is_the_model_that_starts_from_it(trained):
 def test_from_one_level_to_several(trained):
     other = trained(GRAY)
     weights = translate(other, BLIND)
-    mean = other.weights["average"]["raw_thresholds"].abs().mean(dim=0)
+    mean = other.weights["raw_thresholds"].abs().mean(dim=0)
     torch.testing.assert_close(weights["raw_thresholds"], torch.stack([mean / 5, mean / 2.5, mean]))
 
 
-def test_a_run_of_one_task_starts_from_another(tmp_path):
-    train(replace(GRAY, steps=1), tmp_path, device="cpu")
-    quick = replace(JPEG_RUN, steps=1, start="gray", learning_rate=1e-12)
-    state = train(quick, tmp_path, device="cpu")
-    other = read_state(tmp_path / "gray")
-    for name, weight in other.weights["average"].items():
-        torch.testing.assert_close(state.weights["average"][name], weight)
+def test_a_run_of_one_task_starts_from_another(trained, tmp_path):
+    other = trained(GRAY)
+    quick = with_stage(JPEG_RUN, steps=1, start="gray", optimizer=Optimizer(rate=1e-12))
+    train(quick, tmp_path, device="cpu")
+    weights = read_state(Files(tmp_path, "jpeg").state).weights["average"]
+    for name, weight in other.weights.items():
+        torch.testing.assert_close(weights[name], weight)

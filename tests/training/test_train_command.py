@@ -12,11 +12,13 @@ TINY = """
 model = "sc"
 sigma_255 = 25
 dataset = "samples"
+dictionary = {patches = 500}
+options = {patch = 4, atoms = 8, steps = 2}
+[[stage]]
+name = "short"
 crop = 16
 batch = 2
 steps = 3
-dictionary_patches = 500
-options = {patch = 4, atoms = 8, steps = 2}
 """
 
 
@@ -38,14 +40,20 @@ def test_one_run_and_the_queue(tmp_path):
         (tmp_path / "runs" / f"{name}.toml").write_text(TINY)
     done = lessons("runs/one.toml", "--minutes", 2, "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("one: finished, 3 of 3 steps")
-    assert (tmp_path / "runs" / "one" / "log.csv").is_file()
+    assert done.stdout.splitlines()[1].startswith("one  1 of 1  100 %")
+    assert (tmp_path / "runs" / "one.csv").is_file()
+    (tmp_path / "runs" / "full").mkdir()
+    (tmp_path / "runs" / "full" / "long.toml").write_text(TINY)
+    done = lessons("--list", cwd=tmp_path)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["run", "one", "two", "long"]
+    assert [line.rpartition("  ")[2] for line in done.stdout.splitlines()[1:]] == [
+        "finished",
+        "short: 3 of 3 steps, not begun",
+        "short: 3 of 3 steps, not begun",
+    ]
     done = lessons("--queue", "--minutes", 2, "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert [line.split(",")[0] for line in done.stdout.splitlines()] == [
-        "one: finished",
-        "two: finished",
-    ]
+    assert [line.split()[-1] for line in done.stdout.splitlines()[1:]] == ["finished"] * 2
 
 
 @pytest.mark.parametrize(
@@ -53,13 +61,15 @@ def test_one_run_and_the_queue(tmp_path):
     [
         ([], "give either"),
         (["a.toml", "--queue"], "give either"),
+        (["--list", "--queue"], "give either"),
         (["a.toml", "--device", "tpu"], "auto, cpu, cuda"),
         (["a.toml"], "cannot be read"),
         (["bad.toml"], "did you mean 'steps'"),
+        (["--list", "--runs", "nowhere"], "holds no run"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, arguments, says):
-    (tmp_path / "bad.toml").write_text("step = 3")
+    (tmp_path / "bad.toml").write_text("model = 'sc'\nsigma_255 = 25\n[[stage]]\nstep = 3")
     done = lessons(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""

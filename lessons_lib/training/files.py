@@ -1,0 +1,44 @@
+"""Where a run's files lie, and how one is replaced so that there is always a whole one."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Files:
+    """A run's files.
+
+    Args:
+        folder: of the runs.
+        name: of the run.
+    """
+
+    folder: Path
+    name: str
+
+    @property
+    def log(self) -> Path:
+        """All looks of all stages."""
+        return self.folder / f"{self.name}.csv"
+
+    @property
+    def state(self) -> Path:
+        """What an unfinished run, or one whose weights are not exported yet, goes on with."""
+        return self.folder / "states" / f"{self.name}.pt"
+
+    @property
+    def board(self) -> Path:
+        """The folder that TensorBoard reads."""
+        return self.folder / "tensorboard" / self.name
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file beside the old one, and put it in its place in one atomic move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)

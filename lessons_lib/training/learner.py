@@ -1,0 +1,79 @@
+"""A model, its moving average, and its optimisers: what changes with each step."""
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_map_only
+
+from lessons_lib.models import Restorer
+from lessons_lib.training.optimizers import OPTIMIZERS
+from lessons_lib.training.stage import Stage
+
+
+class Learner:
+    """A model in training.
+
+    Args:
+        model: to train.
+        stage: gives the optimisers and the average's decay.
+    """
+
+    def __init__(self, model: Restorer, stage: Stage) -> None:
+        self.model = model.train()
+        self.average = deepcopy(model).requires_grad_(False).eval()
+        self.optimizers = OPTIMIZERS[stage.optimizer.kind](model, stage.optimizer)
+        self.ema = stage.ema
+
+    def set_rate(self, rate: float) -> None:
+        """Learning rate of the next step; each weight takes it at its own pace."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["pace"]
+
+    def update_average(self, step: int) -> None:
+        """Draw the average towards the weights; quickly at first, when it has seen few.
+
+        What a model counts rather than learns, the statistics of a batch normalisation, is an
+        average already and is copied.
+        """
+        decay = min(self.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
+            for average, parameter in pairs:
+                average.lerp_(parameter, 1 - decay)
+            for kept, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(buffer)
+
+    def capture(self) -> dict[str, Any]:
+        """A copy of all of it, on the CPU."""
+        return _copy(
+            {
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            }
+        )
+
+    def harvest(self) -> dict[str, Any]:
+        """A copy of what is kept of a finished stage: the average, and nothing to go on with."""
+        return _copy({"average": self.average.state_dict()})
+
+    def restore(self, captured: dict[str, Any]) -> None:
+        """Go back to what `capture` returned.
+
+        Raises:
+            RuntimeError: if it is another model's.
+            ValueError: if it is of other optimisers.
+        """
+        self.model.load_state_dict(captured["model"])
+        self.average.load_state_dict(captured["average"])
+        for optimizer, state in zip(self.optimizers, captured["optimizers"], strict=True):
+            # An optimiser keeps the very dictionary it is given, and changes it from then on.
+            optimizer.load_state_dict(deepcopy(state))
+
+
+def _copy(parts: dict[str, Any]) -> dict[str, Any]:
+    copied = tree_map_only(torch.Tensor, lambda tensor: tensor.detach().cpu().clone(), parts)
+    assert isinstance(copied, dict)
+    return copied

@@ -1,0 +1,39 @@
+"""What one stage's steps make small: its loss, and what keeps its model from blowing up."""
+
+import torch
+from torch import Tensor
+
+from lessons_lib.models import Restorer
+from lessons_lib.tasks import TASKS, Examples
+from lessons_lib.training.config import Run
+from lessons_lib.training.losses import LOSSES
+from lessons_lib.training.stability import growth
+from lessons_lib.training.stage import Stage
+
+
+class Objective:
+    """A number for a batch of estimates, smaller being better.
+
+    Args:
+        run: says what happened to the crops.
+        stage: gives loss and penalty.
+        model: that is trained.
+        device: where it is.
+    """
+
+    def __init__(self, run: Run, stage: Stage, model: Restorer, device: torch.device) -> None:
+        self.loss = LOSSES[stage.loss.kind]
+        self.stability = stage.loss.stability
+        self.model = model
+        self.confidence = model.confidence((stage.crop, stage.crop)).to(device)
+        if self.stability:
+            sizes = model.config.patch, model.config.channels
+            self.measured = TASKS[run.task].measured(*sizes).to(device)
+
+    def __call__(self, estimate: Tensor, some: Examples) -> Tensor:
+        """The number, for estimates ``(B, C, h, w)`` of some examples."""
+        scale = some.scale[:, None, None, None]
+        loss = self.loss(scale * estimate, scale * some.clean, self.confidence)
+        if self.stability:
+            loss = loss + self.stability * growth(self.model, self.measured)
+        return loss

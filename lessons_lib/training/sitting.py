@@ -1,0 +1,182 @@
+"""One sitting at one stage: all that the training loop works with, begun or taken up again."""
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from lessons_lib.evaluation.processes import describe_device
+from lessons_lib.models import build
+from lessons_lib.tasks import Examples
+from lessons_lib.training.board import Board
+from lessons_lib.training.clock import Clock
+from lessons_lib.training.config import Run
+from lessons_lib.training.crops import Crops
+from lessons_lib.training.files import Files
+from lessons_lib.training.learner import Learner
+from lessons_lib.training.log import Log
+from lessons_lib.training.objective import Objective
+from lessons_lib.training.stage import Stage
+from lessons_lib.training.start import first_model
+from lessons_lib.training.state import State, read_state, write_state
+from lessons_lib.training.tables import ConfigError
+from lessons_lib.training.watch import Watcher
+
+
+class Sitting:
+    """A stage in training.
+
+    Args:
+        run: whose stage it is.
+        number: of the stage, counted from 1.
+        folder: of the runs.
+        device: see `lessons_lib.training.train`.
+        until: when the time is over, as `time.monotonic` counts.
+        save_every: seconds between saved states.
+
+    Raises:
+        ConfigError: see `Crops` and `first_model`; or the state is another model's; or processes
+            cannot share a batch.
+    """
+
+    def __init__(
+        self, run: Run, number: int, folder: Path, device: str, until: float, save_every: float
+    ) -> None:
+        self.stage = stage = run.stages[number - 1]
+        self.files, self.save_every = Files(folder, run.name), save_every
+        self.clock = Clock(until, compiles=stage.compile)
+        self.fabric = _launch(stage, device)
+        self.crops = Crops(run, stage, run.options.get("channels", 1))
+        self.log, saved = Log(self.files.log), read_state(self.files.state)
+        resumed = saved if saved is not None and saved.stage == number else None
+        if resumed is None:
+            first, effort = first_model(run, number, folder, self.crops, saved)
+            self.learner = Learner(first, stage)
+        else:
+            self.learner = Learner(build(run.model, run.options), stage)
+        model = self.learner.model
+        forward = cast(nn.Module, torch.compile(model)) if stage.compile else model
+        self.model, *self.optimizers = self.fabric.setup(forward, *self.learner.optimizers)
+        self.learner.average.to(self.fabric.device)
+        self.objective = Objective(run, stage, model, self.fabric.device)
+        self.watcher = Watcher(run, number, self.crops, self.learner, self.fabric)
+        if resumed is None:
+            self.state = State(
+                stage=number,
+                stages=len(run.stages),
+                step=0,
+                steps=stage.steps,
+                sigma_255=run.sigma_255,
+                options=run.options,
+                spent={},
+                pixels=0,
+                hours_before=effort.hours,
+                pixels_before=effort.pixels,
+                slowdown=1.0,
+                weights={},
+                snapshot={},
+                snapshot_psnr=-math.inf,
+            )
+        else:
+            self.state = resumed
+            self.state.stages, self.state.steps = len(run.stages), stage.steps
+            self._take_up(run.name)
+        self.board = self._board(sum(earlier.steps for earlier in run.stages[: number - 1]))
+        self.here = _describe(self.fabric)
+        self.earlier = self.state.spent.get(self.here, 0.0)
+        if resumed is None:
+            self.log.cut(number, -1)
+            self.look(math.nan)
+            self.save()
+        self.saved_at = time.monotonic()
+
+    def examples(self) -> Examples:
+        """This process's share of the next step's batch."""
+        share = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        return self.crops.examples(self.state.step).part(share, self.fabric.device)
+
+    def count_step(self) -> None:
+        """A step is done."""
+        self.state.step += 1
+        self.state.pixels += self.stage.batch * self.stage.crop**2
+        self.state.spent[self.here] = self.earlier + self.clock.seconds
+
+    @property
+    def wants_a_look(self) -> bool:
+        """Whether it is time for one."""
+        return self.state.step % self.stage.watch.every == 0 or self.state.stage_finished
+
+    def look(self, loss: float) -> None:
+        """Measure PSNRs, and go back if the training has diverged."""
+        row = self.watcher.look(self.state, loss)
+        self.log.rows.append(row)
+        if self.board is not None:
+            self.board.show(row)
+
+    def save_if_due(self) -> None:
+        """Save the state if the last one is old."""
+        if self.fabric.is_global_zero and time.monotonic() - self.saved_at > self.save_every:
+            self.save()
+            self.saved_at = time.monotonic()
+
+    def save(self) -> None:
+        """Write log and state.
+
+        The log first: what it is ahead by is dropped when a killed training goes on, while a look
+        that only a state knew of would be lost with the next one.
+        """
+        if self.state.stage_finished:
+            # Nothing goes on from here but from the average.
+            self.state.weights, self.state.snapshot = self.learner.harvest(), {}
+        else:
+            self.state.weights = self.learner.capture()
+        if self.fabric.is_global_zero:
+            self.log.write()
+            write_state(self.state, self.files.state)
+
+    def end(self) -> bool:
+        """Save, and say whether there is time for the next stage."""
+        self.save()
+        if self.board is not None:
+            self.board.close()
+        # Before anybody reads what one process has written.
+        self.fabric.barrier()
+        return self.state.stage_finished and self.clock.allows_a_stage(self.fabric)
+
+    def _take_up(self, name: str) -> None:
+        try:
+            self.learner.restore(self.state.weights)
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"the saved state of {name} is another model's: {error}") from error
+        self.log.cut(self.state.stage, self.state.step)
+
+    def _board(self, before: int) -> Board | None:
+        if not self.fabric.is_global_zero:
+            return None
+        first = before + self.state.step + 1 if self.state.step else before
+        return Board(self.files.board, first=first, before=before)
+
+
+def _launch(stage: Stage, device: str) -> Fabric:
+    fabric = Fabric(
+        accelerator=device,
+        # One device, or one for each process that torchrun has started here.
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
+        precision="bf16-mixed" if stage.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    if stage.batch % fabric.world_size:
+        raise ConfigError(f"{fabric.world_size} processes cannot share {stage.batch} crops evenly")
+    return fabric
+
+
+def _describe(fabric: Fabric) -> str:
+    """The device, or devices, that time is spent on."""
+    one = describe_device(str(fabric.device))
+    return f"{fabric.world_size} x {one}" if fabric.world_size > 1 else one
