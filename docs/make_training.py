@@ -88,6 +88,6 @@ for axes, (title, models) in zip(figure.axes[len(PANELS) :], APART.items(), stri
     axes.set(title=title, xlabel="hours", ylabel="dB below its best", ylim=(-0.62, 0.02))
 for axes in figure.axes:
     # Below the panel: curves fill it.
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12), "ncols": 2}
-    axes.legend(frameon=False, fontsize="small", **below)
+    place = (0.5, -0.12)
+    axes.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=place, ncols=2)
 figure.savefig(DOCS / "training.png")

@@ -38,8 +38,8 @@ class Card:
         options: of the model's config, all of them.
         sigma_255: noise they were trained for, white being 255; 0 if not for one level.
         parameters: how many.
-        run: the training's config, all of it.
-        steps: training steps done.
+        run: the training's config: of the run, and of its stage that the weights come from.
+        steps: training steps done in that stage.
         finished: whether these are all that the config asks for.
         hours: of training, by device.
         curve: pairs of steps and dB on held-out training crops, one for each look.
@@ -50,8 +50,8 @@ class Card:
         sha256: of the safetensors file.
         task: what they restore, a name of `lessons_lib.tasks.TASKS`.
         quality: of the JPEG files they were trained for; else 0.
-        hours_before: of training of the run they began from, and of all that it goes back to.
-        pixels_before: of all crops that those runs looked at.
+        hours_before: of training behind the weights that the stage began from.
+        pixels_before: of all crops that this training looked at.
     """
 
     name: str

@@ -7,8 +7,8 @@ import typer
 
 app = typer.Typer(
     invoke_without_command=True,
-    help="List trained weights; make new ones. Hours are those of the last run, and in all those "
-    "of the runs that it goes back to, too.",
+    help="List trained weights; make new ones. Hours are those of the last stage, and in all those "
+    "of all training that it goes back to, too.",
 )
 
 
@@ -40,7 +40,10 @@ def export(
         "data/weights"
     ),
 ) -> None:
-    """Write the weights of training runs, finished or not, with a card each."""
+    """Write the weights of training runs, finished or not, with a card each.
+
+    The state of a finished run has then served its purpose, and is removed.
+    """
     from lessons_lib import training
 
     for config in configs:
