@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lessons_lib.models.bias_free import BiasFree, BiasFreeConfig
 from lessons_lib.models.csr import CSR, CSRConfig
 from lessons_lib.models.dncnn import DnCNN, DnCNNConfig
 from lessons_lib.models.ffdnet import FFDNet, FFDNetConfig
@@ -42,6 +43,7 @@ MODELS = {
     "groupsc": Architecture(GroupSC, NonLocalConfig, "GroupSC", lesson=8),
     "dncnn": Architecture(DnCNN, DnCNNConfig, "DnCNN"),
     "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
+    "bias-free": Architecture(BiasFree, BiasFreeConfig, "BF-CNN"),
 }
 
 
@@ -92,6 +94,7 @@ __all__ = [
     "CSR",
     "MODELS",
     "Architecture",
+    "BiasFree",
     "DnCNN",
     "FFDNet",
     "GroupSC",
