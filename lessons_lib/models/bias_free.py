@@ -73,7 +73,7 @@ class BiasFree(ConvolutionalModel):
 
     ``x̂ = y − conv(relu(γ conv( … relu(conv(y))) / σ))``, without any constant. So
     ``f(ay) = a f(y)`` for a > 0: what removes faint noise from a faint image removes loud noise
-    from a loud one. At each image it is a linear filter, ``f(y) = A(y) y``, that adapts to what it sees.
+    from a loud one. At each image it is a linear filter, ``f(y) = A(y) y``, that adapts to it.
 
     Source: Mohan et al. §4.
     Differs from the paper: kernels start as those of `DnCNN` do, theirs are orthogonal.
