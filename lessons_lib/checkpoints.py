@@ -1,13 +1,13 @@
 """Trained weights by name: a safetensors file and, beside it, a card that says where it is from.
 
 ``data/weights/NAME.safetensors`` and ``NAME.json`` travel with the library. Nothing here unpickles
-code: a file from elsewhere can at worst be refused.
+code: a file from elsewhere can at worst be refused. A name with an "@" is that of weights which
+others have published, see `lessons_lib.published`.
 """
 
 import functools
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,16 +16,18 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
 
 from lessons_lib.data import shipped, unknown
 from lessons_lib.models import Restorer, build, describe
 from lessons_lib.models.released import PublishedModel, from_published
+from lessons_lib.published import (
+    CheckpointError,
+    PublishedWeights,
+    load_published,
+    plain_tensors,
+    published_weights,
+)
 from lessons_lib.tasks import TASKS, Goal
-
-
-class CheckpointError(ValueError):
-    """Weights that are unknown, damaged, or not in the layout they should be in."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,11 @@ def cards() -> dict[str, Card]:
     return {card.name: card for card in found}
 
 
+def known_weights() -> dict[str, Card | PublishedWeights]:
+    """What is known of all weights by name: those of the library, and those of other authors."""
+    return {**cards(), **published_weights()}
+
+
 def load_card(name: str) -> Card:
     """Card of weights by name.
 
@@ -134,7 +141,7 @@ def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
     """A trained model by name, ready to restore.
 
     Args:
-        name: see `cards`.
+        name: see `cards`; with an "@" in it, see `lessons_lib.published.published_weights`.
         device: where to put it.
 
     Returns:
@@ -146,6 +153,8 @@ def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
     >>> load_model("sc-gray-25").config.patch
     9
     """
+    if "@" in name:
+        return load_published(name, device)
     card = load_card(name)
     content = (shipped("weights") / f"{name}.safetensors").read_bytes()
     if sha256(content).hexdigest() != card.sha256:
@@ -204,19 +213,8 @@ def import_published(path: Path) -> PublishedModel:
             `from_published`.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return from_published(plain_tensors(path)).eval().requires_grad_(False)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except Exception as error:
-        # The loader raises many kinds of error; all mean that this is no file of plain tensors.
-        raise CheckpointError(f"{path}: is no checkpoint of plain tensors") from error
-    if isinstance(content, Mapping):
-        content = content.get("state_dict", content)
-    if not isinstance(content, Mapping) or not all(
-        isinstance(tensor, Tensor) for tensor in content.values()
-    ):
-        raise CheckpointError(f"{path}: holds no state dict")
-    try:
-        return from_published(content).eval().requires_grad_(False)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error

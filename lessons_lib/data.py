@@ -328,14 +328,15 @@ def _download(name: str, file: File, folder: Path) -> None:
             (folder / file.name).chmod(0o644)
             return
         except Exception as error:
-            failures.append(f"{urlsplit(url).hostname}: {_reason(error)}")
+            failures.append(f"{urlsplit(url).hostname}: {reason(error)}")
     raise DataError(
         f"{name}/{file.name} could not be downloaded ({'; '.join(failures)}); check the network, "
         f"or set LESSONS_DATA to a folder that holds {name}/, or LESSONS_MIRROR to a server"
     )
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why a download failed, in a few words."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -347,7 +348,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.ConnectionError):
         return "no connection"
     if isinstance(error, ValueError) and "hash" in str(error):
-        return "sent another file (wrong sha256)"
+        return "sent another file (wrong hash)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).partition("\n")[0] or type(error).__name__

@@ -13,7 +13,7 @@ LAYERS = [
     {"ops", "metrics"},
     {"solvers", "degradations", "images", "data"},
     {"classical", "demosaicking", "tasks", "models"},
-    {"checkpoints", "training", "evaluation"},
+    {"published", "checkpoints", "training", "evaluation"},
     {"viz", "exercises", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -66,6 +66,7 @@ def _same_level(there: str, here: str) -> bool:
         "classical",
         "demosaicking",
         "tasks",
+        "published",
         "checkpoints",
         "evaluation",
         "training",

@@ -32,6 +32,7 @@ from lessons_lib.evaluation.report import ReportError, fill, tables
 from lessons_lib.evaluation.scores import store, stored
 from lessons_lib.evaluation.unfinished import Unfinished
 from lessons_lib.models import GROUPSC_PIXELS
+from lessons_lib.published import published_weights
 from lessons_lib.training.files import Files
 from lessons_lib.training.log import Log
 from lessons_lib.training.queue import read_queue
@@ -474,9 +475,11 @@ def test_a_model_is_scored_beside_the_paper(capsys):
 
 def test_models_are_listed_with_all_their_hours(capsys):
     assert run("models") == 0
-    head, *lines = capsys.readouterr().out.splitlines()
+    ours, published = capsys.readouterr().out.split("\n\n")
+    head, *lines = ours.splitlines()
     listed = {line.split()[0]: line for line in lines}
     assert set(listed) == set(cards())
+    assert [line.split()[0] for line in published.splitlines()[1:]] == list(published_weights())
     place = head.index("in all")
     for name in ("sc-color-blind", "groupsc-gray-5"):
         assert listed[name][place:].split()[0] == f"{cards()[name].hours_in_all:.2f}"

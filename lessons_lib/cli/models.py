@@ -1,36 +1,57 @@
-"""``lessons models``: trained weights that come with the library."""
+"""``lessons models``: trained weights that come with the library, and what others published."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lessons_lib.cli.progress import progress_bar
+
 app = typer.Typer(
     invoke_without_command=True,
-    help="List trained weights; make new ones. Hours are those of the last stage, and in all those "
-    "of all training that it goes back to, too.",
+    help="List trained weights; make new ones; download those that authors published, whose names "
+    "have an @. Hours are those of the last stage, and in all those of all training that it goes "
+    "back to, too.",
 )
 
 
 @app.callback()
 def list_models(context: typer.Context) -> None:
-    """List trained weights; make new ones."""
+    """List trained weights; make new ones; download those that authors published."""
     if context.invoked_subcommand is not None:
         return
     from lessons_lib.checkpoints import cards
+    from lessons_lib.published import published_weights
 
     head = ("name", "model", "trained for", "parameters", "steps", "hours", "in all", "trained on")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for card in cards().values():
         steps = str(card.steps) if card.finished else f"{card.steps} of {card.run['steps']}"
         hours = f"{sum(card.hours.values()):.2f}"
         spent = (hours, f"{card.hours_in_all:.2f}")
         parameters = f"{card.parameters:,}"
         rows.append((card.name, card.model, card.setting, parameters, steps, *spent, card.data))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
+    _print_table(rows)
+    typer.echo()
+    rows = [("published", "model", "trained for", "parameters", "licence", "origin")]
+    for weights in published_weights().values():
+        facts = (f"{weights.parameters:,}", weights.licence, weights.repository)
+        rows.append((weights.name, weights.model, weights.setting, *facts))
+    _print_table(rows)
+
+
+@app.command()
+def fetch(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None:
+    """Download weights that authors published and that are not on this machine."""
+    from lessons_lib import published
+
+    chosen = [published.find_published(name) for name in names]
+    for weights in chosen:
+        with progress_bar(weights.name) as show:
+            path = published.fetch(weights.name, lambda done, size: show(done / size))
+        typer.echo(f"{weights.name}: {path}")
+        for label in ("licence", "repository", "commit", "about"):
+            typer.echo(f"  {label + ':':13}{getattr(weights, label)}")
 
 
 @app.command()
@@ -54,3 +75,10 @@ def export(
             f"{folder / card.name}.safetensors: {what} after {card.steps} steps, "
             f"{card.held_out_psnr:.2f} dB on held-out crops"
         )
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())

@@ -127,9 +127,9 @@ def check_precision(precision: str) -> "Precision":
 
 def check_overlap(overlap: int | None, name: str) -> None:
     """Refuse tiles for a method that has none."""
-    from lessons_lib.checkpoints import cards
+    from lessons_lib.checkpoints import known_weights
 
-    if overlap is not None and name not in cards():
+    if overlap is not None and name not in known_weights():
         raise typer.BadParameter("only trained weights work in tiles", param_hint="--overlap")
 
 
@@ -140,11 +140,12 @@ def choose(task: "Task", method: str | None, model: str | None, value: Any = Non
     best, and of these the largest.
     """
     from lessons_lib.checkpoints import cards, load_card
+    from lessons_lib.published import find_published
 
     if model is not None:
         if method is not None:
             raise typer.BadParameter("give either a method or a model", param_hint="--model")
-        return load_card(model).name
+        return find_published(model).name if "@" in model else load_card(model).name
     if method is not None or task.usual:
         return method or task.usual
     known = [card for card in cards().values() if card.task == task.name]

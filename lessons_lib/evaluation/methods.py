@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib import models
-from lessons_lib.checkpoints import cards, load_model
+from lessons_lib.checkpoints import known_weights, load_model
 from lessons_lib.classical import Method, Progress
 from lessons_lib.data import unknown
 from lessons_lib.degradations import Degradation
@@ -53,9 +53,10 @@ def find_method(name: str, task: str = "denoise", inference: Inference = INFEREN
             package.
         CheckpointError: see `load_model`.
     """
-    if name in cards():
-        if not cards()[name].serves(task):
-            raise MethodError(f"'{name}' was trained to {cards()[name].task}, not to {task}")
+    if name in known_weights():
+        if not known_weights()[name].serves(task):
+            trained_to = known_weights()[name].setting
+            raise MethodError(f"'{name}' was trained for {trained_to}, not to {task}")
         return _trained(name, task, inference)
     known = TASKS[task].methods()
     if name not in known:
@@ -69,7 +70,7 @@ def find_method(name: str, task: str = "denoise", inference: Inference = INFEREN
 
 def known_methods(task: str) -> list[str]:
     """Names of all that can do a task."""
-    trained = (card.name for card in cards().values() if card.serves(task))
+    trained = (known.name for known in known_weights().values() if known.serves(task))
     return [*TASKS[task].methods(), *trained]
 
 
@@ -135,4 +136,4 @@ def _trained(name: str, task: str, inference: Inference) -> Method:
         )
         return estimate.reshape(*image.shape[:2], *estimate.shape[-2:]).cpu()
 
-    return Method(run, f"trained to {cards()[name].task}")
+    return Method(run, f"trained for {known_weights()[name].setting}")

@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 
-from lessons_lib.checkpoints import cards
+from lessons_lib.checkpoints import known_weights
 from lessons_lib.data import shipped
 from lessons_lib.evaluation.protocols import Protocol
 from lessons_lib.models import MODELS
@@ -43,8 +43,8 @@ def published(method: str, protocol: Protocol) -> Published | None:
         nothing was published.
     """
     task, colour = TASKS[protocol.task], protocol.channel == "rgb"
-    if method in cards():
-        name = MODELS[cards()[method].model].name_in_tables(task.name, colour)
+    if method in known_weights():
+        name = MODELS[known_weights()[method].model].name_in_tables(task.name, colour)
     else:
         methods = task.methods()
         name = methods[method].published[colour] if method in methods else ""

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from lessons_lib.checkpoints import cards
+from lessons_lib.checkpoints import cards, known_weights
 from lessons_lib.evaluation.ablations import ABLATIONS
 from lessons_lib.evaluation.paper import Published
 from lessons_lib.evaluation.scores import StoredScore, stored
 from lessons_lib.models import MODELS
+from lessons_lib.published import published_weights
 from lessons_lib.tasks import TASKS
 
 HOURS = (0.1, 0.25, 0.5, 1, 2, 4, 8)
@@ -47,6 +48,9 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
     if stale:
         raise ReportError(f"measured with other weights, measure again: {', '.join(stale)}")
     made = {}
+    if any(_by_authors(score) for score in kept):
+        made["print, authors, ours"] = _three_neighbours(kept)
+    kept = [score for score in kept if not _by_authors(score)]
     for dataset, task in dict.fromkeys((score.dataset, score.task) for score in kept):
         some = [score for score in kept if (score.dataset, score.task) == (dataset, task)]
         name = ", ".join(filter(None, (dataset, TASKS[task].mark)))
@@ -82,6 +86,45 @@ def fill(text: str, made: dict[str, str]) -> str:
     if not names:
         raise ReportError("no place for a table: no '<!-- results: NAME -->'")
     return BLOCK.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n\n{match[3]}", text)
+
+
+def _by_authors(score: StoredScore) -> bool:
+    """Whether it was measured with weights that others have published."""
+    return score.method in published_weights()
+
+
+def _three_neighbours(kept: list[StoredScore]) -> str:
+    """Print, what the authors' weights score in our code, and what ours do.
+
+    The second against the first says whether the code is right, the third how far the training got.
+    """
+    head = ["model", "data", "print", "authors' weights, scored here", "difference", "ours", "from"]
+    lines = []
+    for score in filter(_by_authors, kept):
+        weights = published_weights()[score.method]
+        ours = [
+            other
+            for other in kept
+            if _kind(other) == weights.model
+            and not _by_authors(other)
+            and _at_home(other)
+            and other.overlap is None
+            and (other.dataset, other.setting) == (score.dataset, score.setting)
+        ]
+        paper = score.paper
+        place = (_place(weights.model), score.dataset, _number(score.setting), score.method)
+        name = paper.method if paper else MODELS[weights.model].title
+        cells = [
+            name,
+            ", ".join(filter(None, (score.dataset, TASKS[score.task].mark, _head(score.setting)))),
+            f"{paper.psnr:.2f}" if paper else "–",
+            f"{score.psnr:.3f}",
+            f"{score.psnr - paper.psnr:+.3f}" if paper else "",
+            f"{ours[0].psnr:.3f}" if ours else "–",
+            score.method,
+        ]
+        lines.append((place, cells))
+    return markdown([head, *(cells for _, cells in sorted(lines))])
 
 
 def _by_setting(scores: list[StoredScore], cell: Cell) -> str:
@@ -141,7 +184,7 @@ def _place(kind: str) -> tuple[int, str]:
 
 
 def _kind(score: StoredScore) -> str:
-    card = cards().get(score.method)
+    card = known_weights().get(score.method)
     return card.model if card else score.method
 
 
@@ -184,7 +227,7 @@ def _weights(compared: list[tuple[StoredScore, Published]]) -> str:
     for score, paper in compared:
         card, overlap = cards()[score.method], _overlap(score)
         pixels = MODELS[card.model].paper_pixels
-        kind = (card.task, card.options["channels"], _place(card.model))
+        kind = (card.task, card.options.get("channels", 1), _place(card.model))
         cells = [
             score.method,
             _with_overlap(f"{score.dataset}, {_head(score.setting)}", overlap),

@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from statistics import fmean
 
-from lessons_lib.checkpoints import cards
+from lessons_lib.checkpoints import known_weights
 from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import Published, published
 from lessons_lib.evaluation.protocols import standard
@@ -39,8 +39,8 @@ class StoredScore:
     @property
     def stale(self) -> bool:
         """Whether it was measured with other weights than those that now bear the name."""
-        card = cards().get(self.method)
-        return self.weights_sha256 != (card.sha256 if card else None)
+        weights = known_weights().get(self.method)
+        return self.weights_sha256 != (weights.sha256 if weights else None)
 
 
 def store(score: Score, folder: Path, device: str) -> Path:

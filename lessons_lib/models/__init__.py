@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lessons_lib.models.bias_free import BiasFree, BiasFreeConfig
 from lessons_lib.models.csr import CSR, CSRConfig
 from lessons_lib.models.dncnn import DnCNN, DnCNNConfig
 from lessons_lib.models.ffdnet import FFDNet, FFDNetConfig
@@ -66,6 +67,7 @@ MODELS = {
         },
     ),
     "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
+    "bias-free": Architecture(BiasFree, BiasFreeConfig, "BF-CNN"),
 }
 
 
@@ -116,6 +118,7 @@ __all__ = [
     "CSR",
     "MODELS",
     "Architecture",
+    "BiasFree",
     "DnCNN",
     "FFDNet",
     "GroupSC",

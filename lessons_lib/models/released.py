@@ -4,6 +4,7 @@ Our own models differ from that code where it helps, see `PatchSC` and `NonLocal
 that were trained with one set of formulas need the same ones: here they are, differences included.
 """
 
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from lessons_lib.models.non_local import NonLocalConfig
 from lessons_lib.models.patch_model import PatchModel
 from lessons_lib.models.restorer import Precision
+from lessons_lib.ops.patches import extract_patches
 from lessons_lib.ops.similarity import squared_distances
 
 
@@ -21,6 +23,7 @@ class PublishedModel(PatchModel):
     - Thresholds may have any sign; a negative one amplifies.
     - A patch looks one patch further up and left than down and right: 24 against 23 in gray.
     - Two small numbers keep the square roots of the group prox away from zero.
+    - Variance reduction averages patches without their means, and by an amount of any sign.
 
     Args:
         config: sizes; of the options only ``refresh`` counts.
@@ -30,6 +33,8 @@ class PublishedModel(PatchModel):
         thresholds: ``(steps, K, 1)``.
         kappa: ``(m, 1)``, or None for SC.
         nu_logit: one number, or None for SC.
+        agreement: one number, how far every third step draws the noisy patches to what their
+            neighbours say of them, or None if no step does.
         reach: how many patches further up and left a patch still sees; down and right it is one
             less.
     """
@@ -45,6 +50,7 @@ class PublishedModel(PatchModel):
         thresholds: Tensor,
         kappa: Tensor | None = None,
         nu_logit: Tensor | None = None,
+        agreement: Tensor | None = None,
         reach: int = 24,
     ) -> None:
         super().__init__()
@@ -54,6 +60,7 @@ class PublishedModel(PatchModel):
         self.thresholds = nn.Parameter(thresholds)
         self.kappa = None if kappa is None else nn.Parameter(kappa)
         self.nu_logit = None if nu_logit is None else nn.Parameter(nu_logit)
+        self.agreement = None if agreement is None else nn.Parameter(agreement)
 
     def bytes_for(self, shape: tuple[int, int], precision: Precision) -> int:
         """Those of `PatchModel`, and Σ."""
@@ -73,6 +80,9 @@ class PublishedModel(PatchModel):
                 new = self.similarities(self.cut_again(middle, mean), noisy)
                 similarity = (1 - nu) * similarity + nu * new
             z = self.shrink(z + C.mT @ (y - D @ z), similarity, threshold)
+            if self.agreement is not None and k % 3 == 1:
+                agreed = extract_patches(self.average(W @ z, noisy), self.config.patch)
+                y = (1 - self.agreement) * y + self.agreement * agreed
         return self.average(W @ z + mean, noisy)
 
     def shrink(self, z: Tensor, similarity: Tensor | None, threshold: Tensor) -> Tensor:
@@ -108,8 +118,10 @@ def from_published(weights: Mapping[str, Tensor]) -> PublishedModel:
     Args:
         weights: ``apply_A.weight`` (K, m, 1, 1), ``apply_D.weight`` and ``apply_W.weight``
             (m, K, 1, 1), ``lmbda.0`` ... (1, K, 1, 1) or one ``lmbda`` for all of 24 steps;
-            GroupSC also ``std.0`` (1, m, 1, 1) or (1, 1, 1, 1) and ``nu.0`` (1,). Names may begin
-            with ``module.``; buffers are ignored.
+            GroupSC also ``std.0`` (1, m, 1, 1) or (1, 1, 1, 1), ``nu.0`` (1,) and, if it was
+            trained with variance reduction, ``nu_var`` (1,). Names may begin with ``module.``.
+            Buffers are ignored, and so is ``std_g.0``, with a warning: the released code never uses
+            it.
 
     Raises:
         ValueError: if a tensor is missing, misshapen, or of a variant that the paper's tables do
@@ -124,7 +136,10 @@ def from_published(weights: Mapping[str, Tensor]) -> PublishedModel:
     channels, patch = _geometry(m)
     thresholds = _in_order(given, "lmbda")
     kappas, nus = _in_order(given, "std"), _in_order(given, "nu")
-    unused = [name for name in given if not name.startswith("simLayer.")]
+    agreement = given.pop("nu_var", None)
+    if "std_g.0" in given:
+        warnings.warn("std_g is ignored: the released code never uses it", stacklevel=2)
+    unused = [name for name in given if not name.startswith(("simLayer.", "std_g."))]
     if unused:
         raise ValueError(f"weights of a variant that is not supported: {', '.join(unused)}")
     if not thresholds or len(kappas) != len(nus) or len(kappas) > 1:
@@ -139,11 +154,14 @@ def from_published(weights: Mapping[str, Tensor]) -> PublishedModel:
     config = NonLocalConfig(channels, patch, K, len(thresholds))
     stacked = torch.stack(thresholds).reshape(-1, K, 1)
     if not kappas:
+        if agreement is not None:
+            raise ValueError("variance reduction without similarities is not supported")
         return PublishedModel(config, C, D, W, stacked)
-    if kappas[0].numel() not in (1, m) or nus[0].numel() != 1:
+    single = [nus[0]] if agreement is None else [nus[0], agreement]
+    if kappas[0].numel() not in (1, m) or any(tensor.numel() != 1 for tensor in single):
         raise ValueError("the shapes of kappa and nu do not fit the patches")
-    reach = 24 if channels == 1 else 25
-    return PublishedModel(config, C, D, W, stacked, kappas[0].reshape(-1, 1), nus[0], reach)
+    kappa, reach = kappas[0].reshape(-1, 1), 24 if channels == 1 else 25
+    return PublishedModel(config, C, D, W, stacked, kappa, nus[0], agreement, reach)
 
 
 def _in_order(weights: dict[str, Tensor], name: str) -> list[Tensor]:

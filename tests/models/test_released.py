@@ -79,6 +79,8 @@ def as_published(weights: dict[str, Tensor], image: np.ndarray, patch: int) -> n
             middle = cut(fold(z @ W.T + mean)) - mean
             sigma = (1 - nu) * sigma + nu * similarity(middle)
         z = shrink(z + (y - z @ D.T) @ A.T, k + 1)
+        if "nu_var" in w and k % 3 == 0:
+            y = (1 - w["nu_var"]) * y + w["nu_var"] * cut(fold(z @ W.T))
     return fold(z @ W.T + mean)
 
 
@@ -92,6 +94,28 @@ def test_computes_what_the_released_code_computes(channels, patch, shape, group,
     model = from_published(weights).double()
     found = model(image.double())[0].detach().numpy()
     assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("amount", [0.3, -0.2])
+def test_variance_reduction_is_that_of_the_released_code(amount):
+    plain = layout(9, group=True)
+    weights = plain | {"nu_var": torch.tensor([amount])}
+    image = torch.rand(1, 1, 11, 12, generator=torch.Generator().manual_seed(3))
+    model = from_published(weights).double()
+    found = model(image.double())[0].detach().numpy()
+    assert found == pytest.approx(as_published(weights, image[0].double().numpy(), 3), abs=1e-9)
+    without = from_published(plain).double()
+    assert np.abs(found - without(image.double())[0].detach().numpy()).max() > 1e-3
+    counts = [sum(p.numel() for p in each.parameters()) for each in (model, without)]
+    assert counts[0] == counts[1] + 1
+
+
+def test_weights_that_the_released_code_never_uses_are_ignored():
+    weights, image = layout(9, group=True), torch.rand(1, 1, 9, 9)
+    more = weights | {"std_g.0": torch.ones(1, ATOMS, 1, 1)}
+    with pytest.warns(UserWarning, match="std_g is ignored"):
+        model = from_published(more)
+    assert torch.equal(model(image), from_published(weights)(image))
 
 
 def test_the_window_reaches_further_up_than_down():
@@ -125,7 +149,9 @@ def test_names_of_parallel_training_and_a_single_threshold():
         ({"apply_W.weight": torch.zeros(16, ATOMS, 1, 1)}, "do not fit"),
         ({"lmbda.3": torch.zeros(1, 5, 1, 1)}, "do not fit"),
         ({"lmbda.0": None}, "not supported: lmbda.1"),
-        ({"std_g.0": torch.ones(1, ATOMS, 1, 1)}, "variant"),
+        ({"gamma.0": torch.ones(1, ATOMS, 1, 1)}, "variant"),
+        ({"nu_var": torch.ones(2)}, "nu"),
+        ({"nu_var": torch.ones(1), "std.0": None, "nu.0": None}, "variance reduction without"),
         ({"std.0": torch.ones(1, 5, 1, 1)}, "kappa"),
         ({"std.1": torch.ones(1, 9, 1, 1)}, "kappas"),
     ],

@@ -1,0 +1,97 @@
+"""Files of published weights: found on this machine or downloaded, and verified before any use.
+
+Where a file may be, in this order: in ``$LESSONS_PUBLISHED/<owner>+<repository>/<path>``, in the
+cache beside the data sets. What is nowhere is downloaded into the cache from the repository that it
+was published in.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from lessons_lib.data import cache_folder, reason
+from lessons_lib.published.registry import CheckpointError, PublishedWeights, find_published
+
+Progress = Callable[[int, int], None]
+
+
+def fetch(name: str, progress: Progress | None = None) -> Path:
+    """Make sure that a file of published weights is on this machine.
+
+    Args:
+        name: see `published_weights`.
+        progress: called with (bytes done, bytes in all) while it is downloaded.
+
+    Returns:
+        Where it is; its content is what the registry says.
+
+    Raises:
+        CheckpointError: unknown name, a file that is not what was published, or one that cannot be
+            downloaded.
+    """
+    return obtain(find_published(name), progress)[0]
+
+
+def obtain(weights: PublishedWeights, progress: Progress | None = None) -> tuple[Path, bytes]:
+    """Where the file of published weights is, and its verified content; see `fetch`."""
+    chosen = os.environ.get("LESSONS_PUBLISHED")
+    cached = cache_folder() / "published" / weights.place
+    if chosen and (Path(chosen) / weights.place).is_file():
+        path = Path(chosen) / weights.place
+        remedy = f"replace it by {weights.url}, or set LESSONS_PUBLISHED to another folder"
+    else:
+        path = cached
+        remedy = f"delete it, and it is downloaded again from {weights.url}"
+    if not path.is_file():
+        return path, _download(weights, path, progress)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    if not weights.recognise(content):
+        raise CheckpointError(
+            f"{path} is not the file that was published as {weights.name}: {remedy}"
+        )
+    return path, content
+
+
+def _download(weights: PublishedWeights, path: Path, progress: Progress | None) -> bytes:
+    """Download a file, and put it in place if it is what was published."""
+    import pooch
+
+    weights.recognise(b"")  # a file that nothing is known of is not even asked for
+    bar = _Bar(weights.size, progress) if progress and weights.size else False
+    downloader = pooch.HTTPDownloader(timeout=(10, 60), progressbar=bar)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+            part = Path(folder) / "part"
+            downloader(weights.url, str(part), None)
+            content = part.read_bytes()
+            if not weights.recognise(content):
+                raise ValueError("wrong hash")
+            part.replace(path)
+    except Exception as error:
+        raise CheckpointError(
+            f"{weights.name} could not be downloaded from {weights.url} ({reason(error)}); check "
+            f"the network, or set LESSONS_PUBLISHED to a folder that holds {weights.place}"
+        ) from error
+    return content
+
+
+class _Bar:
+    """What pooch tells of a download, as tqdm would like to hear it."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.total, self.done, self.progress = total, 0, progress
+
+    def update(self, count: int) -> None:
+        self.done += count
+        self.progress(min(self.done, self.total), self.total)
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        pass
