@@ -36,14 +36,12 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
 
 def obtain(weights: PublishedWeights, progress: Progress | None = None) -> tuple[Path, bytes]:
     """Where the file of published weights is, and its verified content; see `fetch`."""
+    path = cache_folder() / "published" / weights.place
+    remedy = f"delete it, and it is downloaded again from {weights.url}"
     chosen = os.environ.get("LESSONS_PUBLISHED")
-    cached = cache_folder() / "published" / weights.place
     if chosen and (Path(chosen) / weights.place).is_file():
         path = Path(chosen) / weights.place
         remedy = f"replace it by {weights.url}, or set LESSONS_PUBLISHED to another folder"
-    else:
-        path = cached
-        remedy = f"delete it, and it is downloaded again from {weights.url}"
     if not path.is_file():
         return path, _download(weights, path, progress)
     try:
