@@ -8,6 +8,7 @@ was published in.
 import os
 import tempfile
 from collections.abc import Callable
+from hashlib import sha1, sha256
 from pathlib import Path
 
 from lessons_lib.data import cache_folder, reason
@@ -35,32 +36,47 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
 
 def obtain(weights: PublishedWeights, progress: Progress | None = None) -> tuple[Path, bytes]:
     """Where the file of published weights is, and its verified content; see `fetch`."""
+    path = cache_folder() / "published" / weights.place
+    remedy = f"delete it, and it is downloaded again from {weights.url}"
     chosen = os.environ.get("LESSONS_PUBLISHED")
-    cached = cache_folder() / "published" / weights.place
     if chosen and (Path(chosen) / weights.place).is_file():
         path = Path(chosen) / weights.place
         remedy = f"replace it by {weights.url}, or set LESSONS_PUBLISHED to another folder"
-    else:
-        path = cached
-        remedy = f"delete it, and it is downloaded again from {weights.url}"
     if not path.is_file():
         return path, _download(weights, path, progress)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    if not weights.recognise(content):
+    if not recognised(weights, content):
         raise CheckpointError(
             f"{path} is not the file that was published as {weights.name}: {remedy}"
         )
     return path, content
 
 
+def recognised(weights: PublishedWeights, content: bytes) -> bool:
+    """Whether a file's content is what was published.
+
+    Raises:
+        CheckpointError: if nothing is known of the content to tell by.
+    """
+    if weights.sha256:
+        return sha256(content).hexdigest() == weights.sha256
+    if not weights.blob:
+        raise CheckpointError(
+            f"no hash of {weights.name} is known to check it by: download {weights.url} yourself, "
+            "and read it with lessons_lib.checkpoints.import_published"
+        )
+    blob = sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    return blob.hexdigest().startswith(weights.blob)
+
+
 def _download(weights: PublishedWeights, path: Path, progress: Progress | None) -> bytes:
     """Download a file, and put it in place if it is what was published."""
     import pooch
 
-    weights.recognise(b"")  # a file that nothing is known of is not even asked for
+    recognised(weights, b"")  # a file that nothing is known of is not even asked for
     bar = _Bar(weights.size, progress) if progress and weights.size else False
     downloader = pooch.HTTPDownloader(timeout=(10, 60), progressbar=bar)
     try:
@@ -69,7 +85,7 @@ def _download(weights: PublishedWeights, path: Path, progress: Progress | None) 
             part = Path(folder) / "part"
             downloader(weights.url, str(part), None)
             content = part.read_bytes()
-            if not weights.recognise(content):
+            if not recognised(weights, content):
                 raise ValueError("wrong hash")
             part.replace(path)
     except Exception as error:

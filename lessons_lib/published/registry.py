@@ -4,7 +4,6 @@ import csv
 import json
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha1, sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -87,22 +86,6 @@ class PublishedWeights:
     def place(self) -> str:
         """Where the file lies in a folder of published files: "owner+name/path"."""
         return f"{self.repository.replace('/', '+')}/{self.path}"
-
-    def recognise(self, content: bytes) -> bool:
-        """Whether a file's content is what was published.
-
-        Raises:
-            CheckpointError: if nothing is known of the content to tell by.
-        """
-        if self.sha256:
-            return sha256(content).hexdigest() == self.sha256
-        if not self.blob:
-            raise CheckpointError(
-                f"no hash of {self.name} is known to check it by: download {self.url} yourself, "
-                "and read it with lessons_lib.checkpoints.import_published"
-            )
-        header = b"blob %d\0" % len(content)
-        return sha1(header + content, usedforsecurity=False).hexdigest().startswith(self.blob)
 
 
 @cache

@@ -152,7 +152,7 @@ def test_the_registry_is_whole_and_its_models_can_be_built() -> None:
         if weights.sha256:
             assert len(bytes.fromhex(weights.sha256)) == 32
             assert len(bytes.fromhex(weights.blob)) == 20
-            assert weights.bytes > 0
+            assert weights.size > 0
         else:
             hashless += 1
             assert "not tested here" in weights.about
@@ -276,7 +276,7 @@ def test_a_changed_byte_is_refused_wherever_the_file_lies(
 def test_a_file_is_known_by_its_blob_or_not_at_all(
     home: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register(monkeypatch, replace(TOY, sha256="", blob=TOY.blob[:12], bytes=0))
+    register(monkeypatch, replace(TOY, sha256="", blob=TOY.blob[:12], size=0))
     assert fetch(NAME).read_bytes() == CONTENT
     register(monkeypatch, replace(TOY, sha256="", blob="0" * 12))
     with pytest.raises(CheckpointError, match="is not the file"):

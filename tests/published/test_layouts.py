@@ -35,7 +35,7 @@ def described(content: bytes, layout: str, model: str, options: dict) -> Publish
         repository="somebody/code",
         commit="1" * 40,
         path="weights",
-        bytes=len(content),
+        size=len(content),
         sha256=sha256(content).hexdigest(),
         blob="",
         licence="none stated",
