@@ -44,7 +44,7 @@ from lessons_lib.ops import dictionary as dictionaries
 from lessons_lib.ops import patches as pieces
 from lessons_lib.ops.prox import soft_threshold
 from lessons_lib.solvers import fista, ista
-from lessons_lib.training.config import Run
+from lessons_lib.training import DictionaryStart, Optimizer, Run, Stage
 from lessons_lib.training.crops import Crops
 from lessons_lib.viz import figures, widgets
 
@@ -63,8 +63,8 @@ torch.set_num_threads(1)  # sums in one order, and no waiting between many small
 sigma, size, K, steps = 25 / 255, 8, 100, 8
 lam = 1.5 * sigma
 run = Run("lesson-04", "lista", 25, {"patch": size, "atoms": K, "steps": steps},
-          dataset="samples", crop=size, batch=8000, dictionary_lam=0.1, dictionary_patches=20_000)
-crops = Crops(run, channels=1)
+          dataset="samples", dictionary=DictionaryStart(lam=0.1, patches=20_000))
+crops = Crops(run, Stage(crop=size, batch=8000), channels=1)
 D = crops.dictionary(size, K)
 L = dictionaries.spectral_norm(D) ** 2
 _, noisy = crops.batch(0)
@@ -483,13 +483,13 @@ figures.show_dictionary(rows, size, columns=20, width=9)
 # $\Lambda_k$ start from ISTA's. Four crops of 20 × 20 pixels at a time, 500 times.
 
 # %%
-run = replace(run, crop=20, batch=4, steps=500, learning_rate=2e-3, schedule="cosine")
-crops, config = Crops(run, channels=1), replace(config, variant="coupled")
+stage = Stage(crop=20, batch=4, steps=500, optimizer=Optimizer(rate=2e-3, schedule="cosine"))
+crops, config = Crops(run, stage, channels=1), replace(config, variant="coupled")
 denoiser = Lista(config, D)
 optimizer = torch.optim.Adam(denoiser.parameters())
-for step in range(run.steps):
+for step in range(stage.steps):
     clean, noisy = crops.batch(step)
-    optimizer.param_groups[0]["lr"] = run.rate(step)
+    optimizer.param_groups[0]["lr"] = stage.rate(step)
     loss = (denoiser(noisy) - clean).square().mean()
     optimizer.zero_grad()
     loss.backward()

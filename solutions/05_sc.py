@@ -36,7 +36,7 @@ from lessons_lib.models.unrolled import PatchConfig
 # %%
 from lessons_lib.ops import patches as pieces
 from lessons_lib.ops.prox import soft_threshold
-from lessons_lib.training.config import Run
+from lessons_lib.training import DictionaryStart, Optimizer, Run, Stage
 from lessons_lib.training.crops import Crops
 from lessons_lib.viz import figures, widgets
 
@@ -143,9 +143,10 @@ print(f"{(weights == 1).float().mean():.0%} of the pixels have all 64 estimates"
 # %%
 config = PatchConfig(patch=8, atoms=100, steps=8, threshold=0.03)
 options = {"patch": config.patch, "atoms": config.atoms, "steps": config.steps}
-run = Run("lesson-05", "sc", 25, options, dataset="samples", crop=20, batch=4, steps=250,
-          learning_rate=5e-3, schedule="cosine", dictionary_lam=0.1, dictionary_patches=20_000)
-crops = Crops(run, channels=1)
+run = Run("lesson-05", "sc", 25, options, dataset="samples",
+          dictionary=DictionaryStart(lam=0.1, patches=20_000))
+stage = Stage(crop=20, batch=4, steps=250, optimizer=Optimizer(rate=5e-3, schedule="cosine"))
+crops = Crops(run, stage, channels=1)
 D0 = crops.dictionary(config.patch, config.atoms)
 untrained = PatchSC(config, D0).requires_grad_(False)
 pairs = [crops.batch(10**6 + step) for step in range(50)]
@@ -277,13 +278,13 @@ look[0] = look[0][..., 7:-7, 7:-7]  # pixels with all estimates, as most of a ph
 # %%
 def train(model: PatchSC, counts: Tensor) -> list[float]:
     """Minimise the weighted loss; returns the PSNR on what it does not see, every 50 steps."""
-    optimizer, curve = torch.optim.Adam(model.parameters(), eps=run.eps), []
-    for step in range(run.steps + 1):
+    optimizer, curve = torch.optim.Adam(model.parameters(), eps=stage.optimizer.eps), []
+    for step in range(stage.steps + 1):
         if step % 50 == 0:
             estimate = model(look[1]).detach()[..., 7:-7, 7:-7]
             curve.append(metrics.psnr(estimate, look[0]).mean().item())
         crop, some = crops.batch(step)
-        optimizer.param_groups[0]["lr"] = run.rate(step)
+        optimizer.param_groups[0]["lr"] = stage.rate(step)
         loss = weighted_loss(model(some), crop, counts)
         optimizer.zero_grad()
         loss.backward()
@@ -302,7 +303,7 @@ assert curves["SC"][-1] - curves["not centred"][-1] > 0.25
 # %% tags=["nbsphinx-thumbnail"]
 figure = figures.new_figure(6.5, 3.4)
 for (name, curve), style in zip(curves.items(), ("o-", "s--", "^:", "d-."), strict=True):
-    figure.axes[0].plot(range(0, run.steps + 1, 50), curve, style, label=name, markersize=4)
+    figure.axes[0].plot(range(0, stage.steps + 1, 50), curve, style, label=name, markersize=4)
     print(f"{name:20s} {curve[0]:6.2f} -> {curve[-1]:.2f} dB")
 figure.axes[0].set(xlabel="training steps", ylabel="PSNR in dB")
 figure.axes[0].set_ylim(24.5, curves["SC"][-1] + 0.5)

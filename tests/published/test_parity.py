@@ -34,7 +34,7 @@ def test_every_file_is_read(name: str) -> None:
         pytest.skip(f"LESSONS_PUBLISHED lacks {published_weights()[name].place}")
     weights, model = published_weights()[name], load_model(name)
     assert sum(tensor.numel() for tensor in model.parameters()) == weights.parameters
-    assert weights.bytes == fetch(name).stat().st_size
+    assert weights.size == fetch(name).stat().st_size
     assert model.sigma == weights.sigma
     assert not model.training
     assert not any(tensor.requires_grad for tensor in model.parameters())

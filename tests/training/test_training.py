@@ -13,10 +13,10 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from tensorboardX.proto import event_pb2
-from torch import nn
 
 from lessons_lib.metrics import psnr
-from lessons_lib.models import build
+from lessons_lib.models import DnCNN, build
+from lessons_lib.models.dncnn import DnCNNConfig
 from lessons_lib.tasks import Examples
 from lessons_lib.training import (
     ConfigError,
@@ -314,30 +314,23 @@ def test_an_orthogonal_step_moves_all_directions_alike(tiny, tmp_path):
 # Models that keep statistics --------------------------------------------------------------------
 
 
-class Normalised(nn.Module):
-    """As little of a network with a batch normalisation as a training looks at."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.config = build("sc", {"patch": 3}).config
-        self.layers = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.BatchNorm2d(1))
-
-    def forward(self, noisy: torch.Tensor) -> torch.Tensor:
-        return self.layers(noisy)
+def normalised() -> DnCNN:
+    """A small network with batch normalisations."""
+    return DnCNN(DnCNNConfig(layers=4, width=3))
 
 
 def test_an_average_keeps_the_statistics_of_its_model():
-    learner = Learner(Normalised(), Stage(ema=0.5))
+    learner = Learner(normalised(), Stage(ema=0.5))
     for step in range(3):
         learner.model(torch.randn(4, 1, 8, 8))
         learner.update_average(step)
     ours, theirs = (dict(model.named_buffers()) for model in (learner.average, learner.model))
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
-    assert theirs["layers.1.running_mean"].abs() > 0
+    assert theirs["norms.1.running_mean"].abs().max() > 0
 
 
 def test_a_look_uses_statistics_and_does_not_change_them():
-    fabric, model = Fabric(accelerator="cpu", devices=1), Normalised().train()
+    fabric, model = Fabric(accelerator="cpu", devices=1), normalised().train()
     before = {name: value.clone() for name, value in model.named_buffers()}
     clean = torch.rand(4, 1, 8, 8)
     examples = Examples(clean, clean, {}, torch.ones(4))
