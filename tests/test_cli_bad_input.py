@@ -135,6 +135,13 @@ def test_sigmas(photo: Path, refused: Callable[..., str], sigma: str) -> None:
     assert "sigma" in refused("evaluate", "--sigma", sigma)
 
 
+def test_tiles_of_what_has_none(photo: Path, refused: Callable[..., str]) -> None:
+    output = photo.with_name("out.png")
+    for arguments in (["--method", "dct"], ["--model", "dncnn-gray-25@cszn"]):
+        message = refused("denoise", photo, output, "--sigma", 25, "--overlap", 9, *arguments)
+        assert "--overlap" in message
+
+
 def test_outputs(photo: Path, refused: Callable[..., str]) -> None:
     (photo.parent / "folder.png").mkdir()
     for name, reason in {

@@ -127,10 +127,17 @@ def check_precision(precision: str) -> "Precision":
 
 def check_overlap(overlap: int | None, name: str) -> None:
     """Refuse tiles for a method that has none."""
+    if overlap is None:
+        return
     from lessons_lib.checkpoints import known_weights
+    from lessons_lib.models import build
 
-    if overlap is not None and name not in known_weights():
-        raise typer.BadParameter("only trained weights work in tiles", param_hint="--overlap")
+    weights = known_weights().get(name)
+    options = build(weights.model, weights.options).application.options if weights else set()
+    if "overlap" not in options:
+        raise typer.BadParameter(
+            "only trained weights of patches work in tiles that overlap", param_hint="--overlap"
+        )
 
 
 def choose(task: "Task", method: str | None, model: str | None, value: Any = None) -> str:

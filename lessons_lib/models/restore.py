@@ -107,6 +107,8 @@ def _brightness(
         if model.sigma is None:
             raise ValueError("the noise that the model was trained for is not known: set its sigma")
         return model.sigma / float(sigma), None
+    if sigma is None and "sigma" not in model.told:
+        return 1.0, None  # nobody says how much noise there is, and nobody asks
     if isinstance(sigma, Tensor):
         noise = sigma.to(degraded).expand(len(degraded), 1, *degraded.shape[-2:])
         loudest = noise.amax((1, 2, 3))

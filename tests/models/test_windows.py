@@ -108,6 +108,13 @@ def test_what_means_nothing_to_a_network_is_refused():
         restore(model, draw(1, 3, 20, 20))
 
 
+def test_a_network_that_is_told_nothing_takes_an_image_too_small_to_be_judged():
+    model = build("dncnn", NETS["dncnn"] | {"loudest_255": 55.0}).eval()
+    image = draw(1, 1, 5, 7)
+    estimate = restore(model, image, precision="reference")
+    torch.testing.assert_close(estimate, whole(model, image), rtol=0, atol=1e-6)
+
+
 def test_louder_images_are_made_darker():
     """Beyond what a network of many levels is for, the image is scaled and the estimate back."""
     model = build("ffdnet", NETS["ffdnet"]).eval()
