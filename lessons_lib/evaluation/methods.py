@@ -55,8 +55,8 @@ def find_method(name: str, task: str = "denoise", inference: Inference = INFEREN
     """
     if name in known_weights():
         if not known_weights()[name].serves(task):
-            trained_to = known_weights()[name].setting
-            raise MethodError(f"'{name}' was trained for {trained_to}, not to {task}")
+            setting = known_weights()[name].setting
+            raise MethodError(f"'{name}' is for {setting}, not for the task {task}")
         return _trained(name, task, inference)
     known = TASKS[task].methods()
     if name not in known:
