@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class Run:
             with told(f"stage {number}"):
                 _check_stage(stage, self.model, model)
 
-    @property
+    @cached_property
     def goal(self) -> Goal:
         """How far the model is to go in its task."""
         return self._goal(build(self.model, self.options))

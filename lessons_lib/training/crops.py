@@ -67,7 +67,7 @@ class Crops:
         """What the run is for."""
         return TASKS[self.run.task]
 
-    @cached_property
+    @property
     def goal(self) -> Goal:
         """How far it is to go."""
         return self.run.goal

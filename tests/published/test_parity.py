@@ -159,7 +159,6 @@ SCORES = [
     ("ffdnet-color@cszn", "CBSD68", 25, None, 31.21),
     ("dncnn-color-25@cszn", "CBSD68", 25, 10, 31.322),
     ("bias-free-gray-10@lcv", "Set12", 50, 3, 27.565),
-    ("sc-gray-25@jonykarki", "BSD68", 25, 20, 29.153),
     ("sc-color-25@jonykarki", "CBSD68", 25, 10, 31.008),
 ]
 
