@@ -3,8 +3,9 @@
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -163,17 +164,31 @@ class Sitting:
 
 
 def _launch(stage: Stage, device: str) -> Fabric:
+    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    half = stage.precision == "bf16" and (not on_cpu or has_bf16(torch.cpu.get_capabilities()))
     fabric = Fabric(
         accelerator=device,
         # One device, or one for each process that torchrun has started here.
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
-        precision="bf16-mixed" if stage.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if half else "32-true",
     )
     fabric.launch()
     if stage.batch % fabric.world_size:
         raise ConfigError(f"{fabric.world_size} processes cannot share {stage.batch} crops evenly")
     return fabric
+
+
+def has_bf16(capabilities: Mapping[str, Any]) -> bool:
+    """Whether a processor has instructions for products of bfloat16 numbers.
+
+    One without them still computes them, far slower than float32: a training step of DnCNN takes
+    twelve times as long.
+
+    Args:
+        capabilities: as `torch.cpu.get_capabilities` finds them.
+    """
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 def _describe(fabric: Fabric) -> str:

@@ -52,8 +52,8 @@ class Stage:
         crop: side of the training crops.
         batch: crops in one step, over all processes together.
         seed: of crops and noise.
-        precision: "fp32", or "bf16" for half-precision products (fast where the processor has
-            them).
+        precision: "fp32", or "bf16" for half-precision products; a processor that has no
+            instructions for them computes in fp32 all the same, see `has_bf16`.
         compile: whether torch.compile fuses the model's loops: pays off on long runs.
         ema: decay of the exponential moving average of the weights; the average is what is scored
             and shipped.

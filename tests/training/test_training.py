@@ -366,7 +366,16 @@ def test_queue_takes_the_urgent_first_and_continues(tmp_path):
     assert len(order) == 6, "finished runs are left alone"
 
 
-def test_bf16_trains(tiny, tmp_path):
+@pytest.mark.parametrize("there", [False, True])
+def test_bf16_trains(tiny, tmp_path, monkeypatch, there):
+    """Half precision is used where there are instructions for it, and nowhere else."""
+    used = []
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": there})
+    monkeypatch.setattr(
+        "lessons_lib.training.sitting.Fabric",
+        lambda **settings: used.append(settings["precision"]) or Fabric(**settings),
+    )
     state = trained(but(tiny, precision="bf16", steps=7), tmp_path)
     assert state.weights["average"]["C"].dtype == torch.float32
     assert math.isfinite(rows(tiny, tmp_path)[-1]["training_psnr"])
+    assert used == ["bf16-mixed" if there else "32-true"]
