@@ -60,6 +60,12 @@ def test_published_rows_of_the_proposing_paper():
     assert published("bm3d", replace(denoising("BSD68", 25), task="jpeg")) is None
 
 
+def test_a_network_for_all_noise_is_another_row_than_one_for_this():
+    assert published("dncnn-gray-25@cszn", denoising("Set12", 25)).psnr == 30.44
+    assert published("dncnn-gray-blind@cszn", denoising("Set12", 25)) is None
+    assert published("ffdnet-gray@cszn", denoising("BSD68", 25)).psnr == 29.19
+
+
 def test_no_row_of_the_published_table_is_lost_to_a_missing_number():
     assert len(rows()) > 700
     assert all(float(row["psnr"]) > 10 for row in rows() if row["psnr"])

@@ -8,6 +8,7 @@ from lessons_lib.checkpoints import known_weights
 from lessons_lib.data import shipped
 from lessons_lib.evaluation.protocols import Protocol
 from lessons_lib.models import MODELS
+from lessons_lib.published import PublishedWeights
 from lessons_lib.tasks import TASKS
 
 # Where papers print different numbers for the same thing, the paper that proposes it is believed.
@@ -44,7 +45,11 @@ def published(method: str, protocol: Protocol) -> Published | None:
     """
     task, colour = TASKS[protocol.task], protocol.channel == "rgb"
     if method in known_weights():
-        name = MODELS[known_weights()[method].model].name_in_tables(task.name, colour)
+        weights = known_weights()[method]
+        if isinstance(weights, PublishedWeights) and task.name not in weights.tasks:
+            # One network for all noise is another row than the one for this noise.
+            return None
+        name = MODELS[weights.model].name_in_tables(task.name, colour)
     else:
         methods = task.methods()
         name = methods[method].published[colour] if method in methods else ""
