@@ -17,11 +17,28 @@
 # - **Time:** 45 minutes; all cells together run in seconds on a laptop.
 # - **You need:** Python, a little PyTorch (tensors and indexing), means and variances.
 # - **Source:** G. Boracchi, *Convolutional neural networks for image restoration*, lecture
-#   slides, 2022: the observation model $z = y + \eta$.
+#   slides, 2022: the observation model.
 #
 # **How exercises work.** Replace `raise NotImplementedError` by your answer and run the cell. Its
 # last line, `check(...)`, tests your function and says `PASS`, or which property it breaks. Until
 # it passes, the rest of the notebook uses the library's version, so you can always read on.
+#
+# **Letters.** Papers differ; all lessons keep to these. In the last column is what they are called
+# in GroupSC, the paper that lessons 01 to 10 build up, where it has another letter.
+#
+# | Letter | Stands for | in GroupSC |
+# |---|---|---|
+# | $x$, $y$, $\hat x$ | clean image, noisy (or else degraded) image, estimate | |
+# | $\sigma$ | standard deviation of the noise | |
+# | $m$, $N$ | numbers in a patch; patches of an image | $m$, $n$ |
+# | $\mathbf y_i$, $\mathbf Y$ | patch $i$; all patches, as columns, $m \times N$ | |
+# | $\mathbf D$, $\mathbf d_j$, $K$ | dictionary, its atom $j$, how many atoms it has | $p$ atoms |
+# | $\boldsymbol\alpha_i$, $\mathbf A$ | code of patch $i$; all codes, $K \times N$ | |
+# | $k$ | number of an iteration or a layer | |
+# | $\lambda$, $S_\lambda$ | price of a code; soft thresholding at $\lambda$ | |
+# | $\mathbf C$, $\mathbf W$ | learned matrices: residuals to codes, codes to estimates | |
+#
+# In code, the letters have names: `clean`, `noisy`, `patches`, `dictionary`, `codes`, `lam`.
 
 # %%
 # %matplotlib inline
@@ -60,17 +77,14 @@ print("a corner, in grey levels:")
 print((clean[0, 0, :3, :6] * 255).round().int())
 
 # %% [markdown]
-# The **observation model** of the slides is one line. At every pixel $x$ we observe
+# The **observation model** of the slides is one line. At every pixel $p$ we observe
 #
-# $$ z(x) = y(x) + \eta(x), \qquad \eta(x) \sim \mathcal N(0, \sigma^2), $$
+# $$ y(p) = x(p) + \eta(p), \qquad \eta(p) \sim \mathcal N(0, \sigma^2), $$
 #
-# where $y$ is the unknown clean image, $z$ the noisy one, and the $\eta(x)$ are independent:
+# where $x$ is the unknown clean image, $y$ the noisy one, and the $\eta(p)$ are independent:
 # knowing the noise at one pixel tells nothing about its neighbour. This independence is what
 # every denoiser lives on, because pictures are the opposite: neighbouring pixels resemble each
-# other.
-#
-# *Letters differ between papers. The slides call the clean image $y$ and the noisy one $z$;
-# GroupSC, from lesson 01 on, calls them $x$ and $y$. The code says `clean` and `noisy`.*
+# other. (The slides call the clean image $y$ and the noisy one $z$.)
 #
 # ### Exercise 1: add noise
 #
@@ -113,11 +127,11 @@ figures.show_images({"clean": clean, **levels}, crop=crop)
 # %% [markdown]
 # ## 2. How far is an estimate from the truth?
 #
-# A denoiser returns an estimate $\hat y$ of $y$. The oldest measure of its quality is the mean
-# squared error over all $n$ values of the image (all channels together), and the **peak
+# A denoiser returns an estimate $\hat x$ of $x$. The oldest measure of its quality is the mean
+# squared error over all values of the image (all channels together), and the **peak
 # signal-to-noise ratio** puts it on a logarithmic scale relative to white, which is 1:
 #
-# $$ \mathrm{MSE} = \frac1n \sum_x \bigl(\hat y(x) - y(x)\bigr)^2, \qquad
+# $$ \mathrm{MSE} = \operatorname{mean}_p \bigl(\hat x(p) - x(p)\bigr)^2, \qquad
 #    \mathrm{PSNR} = 10 \log_{10} \frac{1^2}{\mathrm{MSE}} \ \text{dB}. $$
 #
 # *Toy example.* An error of 0.1 at each pixel: MSE 0.01, so 20 dB. An error of 0.01: 40 dB. Ten
@@ -148,6 +162,27 @@ def psnr(estimate: Tensor, target: Tensor) -> Tensor:
 
 psnr = check("metrics.psnr", psnr)
 
+# %% [markdown]
+# **Predict.** The same noise, σ = 25, on three photographs: a man before a pale sky, coins on
+# cloth, a rocket at night. Which of the noisy pictures has the lowest PSNR?
+
+
+# %%
+def noisiest() -> tuple[str, str]:
+    scores = {}
+    for key, name in {"a": "camera", "b": "coins", "c": "rocket"}.items():
+        image = data.sample(name)
+        scores[key] = psnr(GaussianNoise(25 / 255)(image, name), image).item()
+    lowest = min(scores, key=lambda key: scores[key])
+    alike = max(scores.values()) - min(scores.values()) < 0.2
+    said = ", ".join(f"{score:.1f} dB" for score in scores.values())
+    return "d" if alike else lowest, f"Camera, coins, rocket: {said}."
+
+
+widgets.predict(
+    {"a": "the man, with most detail", "b": "the coins", "c": "the rocket, which is darkest",
+     "d": "they are equal to 0.2 dB"}, noisiest)
+
 # %% tags=["nbval-check-output"]
 print("  σ   expected   camera    coins   rocket")
 for s in (5, 15, 25, 50):
@@ -168,13 +203,14 @@ for s in (5, 15, 25, 50):
 # %% [markdown]
 # ## 3. Can averaging remove noise?
 #
-# The mean of $k$ independent values has $1/k$ of the variance. Neighbouring pixels are nearly
-# equal, so replace each pixel by a weighted mean of its neighbourhood, $\hat y = h * z$, with
+# The mean of ten independent values has a tenth of the variance. Neighbouring pixels are nearly
+# equal, so replace each pixel by a weighted mean of its neighbourhood, $\hat x = h * y$, with
 # weights $h$ that sum to 1. Because filtering is linear and the noise independent, the expected
 # error splits:
 #
 # $$ \mathbb E\,\mathrm{MSE} \;=\;
-#    \underbrace{\tfrac1n \lVert h * y - y \rVert^2}_{\text{blur: detail that is lost}} \;+\;
+#    \underbrace{\operatorname{mean}_p \bigl((h * x)(p) - x(p)\bigr)^2}_{\text{blur: detail that
+#    is lost}} \;+\;
 #    \underbrace{\sigma^2 \lVert h \rVert^2}_{\text{noise that is left}}. $$
 #
 # A wide window makes the second term small and the first one large. We use a Gaussian window,
@@ -216,7 +252,7 @@ for width in (0.5, 1.0, 2.0):
 def gaussian_filter(image: Tensor, width: float) -> Tensor:
     """Weighted mean of each pixel's neighbourhood, (B, C, H, W) -> (B, C, H, W)."""
     ### BEGIN SOLUTION
-    window = gaussian_window(width).to(image)
+    window = gaussian_window(width)
     radius = len(window) // 2
     planes = F.pad(image, (radius,) * 4, mode="reflect").flatten(0, 1)[:, None]
     rows = F.conv2d(planes, window.view(1, 1, 1, -1))
@@ -291,10 +327,11 @@ widgets.explore(draw, sigma=[25, 10, 50, 75], width=[0.8, 0.4, 0.6, 1.0, 1.4, 2.
 # ## 4. Is one number enough?
 #
 # PSNR adds up errors pixel by pixel. It would not notice if the errors formed a face. **SSIM**
-# (Wang et al., 2004) compares small windows instead: their means, variances and covariance,
+# (Wang et al., 2004) compares small windows of two images $a$ and $b$ instead: their means,
+# variances and covariance,
 #
-# $$ \mathrm{SSIM} = \frac{(2\mu_x\mu_y + c_1)\,(2\sigma_{xy} + c_2)}
-#    {(\mu_x^2 + \mu_y^2 + c_1)\,(\sigma_x^2 + \sigma_y^2 + c_2)},
+# $$ \mathrm{SSIM} = \frac{(2\mu_a\mu_b + c_1)\,(2\sigma_{ab} + c_2)}
+#    {(\mu_a^2 + \mu_b^2 + c_1)\,(\sigma_a^2 + \sigma_b^2 + c_2)},
 #    \qquad c_1 = 0.01^2,\quad c_2 = 0.03^2, $$
 #
 # averaged over all windows that lie inside the image. Window means are what `gaussian_filter`
@@ -304,8 +341,8 @@ widgets.explore(draw, sigma=[25, 10, 50, 75], width=[0.8, 0.4, 0.6, 1.0, 1.4, 2.
 # ### Exercise 4: SSIM
 #
 # Compute the SSIM of each image of a batch, with `local_mean` for all means. A variance is
-# $\sigma_x^2 = \overline{x^2} - \mu_x^2$ and the covariance $\sigma_{xy} = \overline{xy} -
-# \mu_x\mu_y$, where the bar is the local mean.
+# $\sigma_a^2 = \overline{a^2} - \mu_a^2$ and the covariance $\sigma_{ab} = \overline{ab} -
+# \mu_a\mu_b$, where the bar is the local mean.
 #
 # *Expect* 1 for equal images, and a negative value for a texture and its negative.
 #
@@ -326,17 +363,36 @@ def ssim(estimate: Tensor, target: Tensor) -> Tensor:
     """Structural similarity of each image, (B, C, H, W) twice -> (B,); white is 1."""
     c1, c2 = 0.01**2, 0.03**2
     ### BEGIN SOLUTION
-    mean_x, mean_y = local_mean(estimate), local_mean(target)
-    variance_x = local_mean(estimate**2) - mean_x**2
-    variance_y = local_mean(target**2) - mean_y**2
-    covariance = local_mean(estimate * target) - mean_x * mean_y
-    above = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    below = (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    mean_a, mean_b = local_mean(estimate), local_mean(target)
+    variance_a = local_mean(estimate**2) - mean_a**2
+    variance_b = local_mean(target**2) - mean_b**2
+    covariance = local_mean(estimate * target) - mean_a * mean_b
+    above = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    below = (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
     return (above / below).mean(dim=(1, 2, 3))
     ### END SOLUTION
 
 
 ssim = check("metrics.ssim", ssim)
+
+# %% [markdown]
+# **Predict.** We spoil the picture in four ways, each to exactly the same PSNR of 26 dB: all of it
+# a little brighter, noise, blur, or the blocks of JPEG. Which one will SSIM call the worst?
+
+
+# %%
+def worst() -> tuple[str, str]:
+    ways = [clean + 0.05, GaussianNoise(0.05)(clean, "camera"), gaussian_filter(clean, 1.0),
+            JPEG(8)(clean)]
+    scores = {}
+    for key, image in zip("abcd", ways, strict=True):
+        error = image - clean
+        scores[key] = ssim(clean + 0.05 * error / error.square().mean().sqrt(), clean).item()
+    said = ", ".join(f"{key} {score:.2f}" for key, score in scores.items())
+    return min(scores, key=lambda key: scores[key]), f"SSIM: {said}."
+
+
+widgets.predict({"a": "brighter", "b": "noise", "c": "blur", "d": "JPEG blocks"}, worst)
 
 # %%
 # Four ways to spoil the picture, each scaled to exactly the same PSNR.
@@ -449,8 +505,8 @@ seeds = [psnr(gaussian_filter(GaussianNoise(25 / 255, seed=k)(clean), 0.8), clea
          for k in range(8)]
 print(f"eight noise seeds: from {min(seeds):.2f} to {max(seeds):.2f} dB")
 pair = {name: data.sample(name) for name in ("grass", "brick")}
-scores = [psnr(gaussian_filter(GaussianNoise(25 / 255)(y, name), 0.8), y)
-          for name, y in pair.items()]
+scores = [psnr(gaussian_filter(GaussianNoise(25 / 255)(x, name), 0.8), x)
+          for name, x in pair.items()]
 pooled = -10 * torch.log10(torch.stack([10 ** (-score / 10) for score in scores]).mean())
 print(f"two images: mean of PSNRs {torch.stack(scores).mean():.1f} dB, "
       f"PSNR of the mean MSE {pooled:.1f} dB")

@@ -21,6 +21,7 @@
 # - **You need:** lesson 00 (noise, PSNR); orthonormal bases.
 # - **Source:** B. Lecouat, J. Ponce, J. Mairal, *Fully trainable and interpretable non-local
 #   sparse models for image restoration*, 2020 (GroupSC), §2: eq. 1, 2 and 5.
+# - **Letters:** the table in lesson 00.
 
 # %%
 # %matplotlib inline
@@ -40,8 +41,7 @@ from lessons_lib.viz import figures, widgets
 # %% [markdown]
 # ## 1. How do we take a picture apart, and put it back?
 #
-# The picture and the noise are those of lesson 00. With GroupSC we now call the clean image $x$
-# and the noisy one $y$.
+# The picture and the noise are those of lesson 00: $x$ is clean, $y$ noisy.
 
 
 # %% tags=["nbval-check-output"]
@@ -62,7 +62,7 @@ print(f"noisy: {decibels(noisy):.1f} dB")
 # A **patch** is a square window of $\sqrt m \times \sqrt m$ pixels, written as a vector
 # $\mathbf y_i \in \mathbb R^m$, row below row. There is one patch for every position $i$ at which
 # the window fits, so patches overlap: an image of $H \times W$ pixels has
-# $n = (H - \sqrt m + 1)(W - \sqrt m + 1)$ of them. Here are three with $m = 64$.
+# $N = (H - \sqrt m + 1)(W - \sqrt m + 1)$ of them. Here are three with $m = 64$.
 
 # %%
 corners = {"sky": (24, 184), "edge": (65, 4), "hair": (56, 62)}
@@ -91,7 +91,7 @@ figure
 #
 # ### Exercise 1: cut out all patches
 #
-# Return all overlapping patches as columns, $(B, C, H, W) \to (B, C m, n)$. Positions run row by
+# Return all overlapping patches as columns, $(B, C, H, W) \to (B, C m, N)$. Positions run row by
 # row, from left to right; within a patch come the channels one after the other, each row by row.
 #
 # *Expect* the two columns above.
@@ -105,7 +105,7 @@ figure
 
 # %% tags=["nbval-check-output"]
 def extract(image: Tensor, size: int) -> Tensor:
-    """All size x size patches as columns, (B, C, H, W) -> (B, C * size**2, n)."""
+    """All size x size patches as columns, (B, C, H, W) -> (B, C * size**2, N)."""
     ### BEGIN SOLUTION
     return F.unfold(image, size)
     ### END SOLUTION
@@ -120,19 +120,20 @@ print(extract(toy, 2)[0])
 # comes with an estimate $\hat{\mathbf x}_i$, each pixel has as many estimates as there are
 # patches that hold it, and we take their mean:
 #
-# $$ \hat x = \mathbf C^{-1} \sum_{i=1}^n \mathbf R_i \hat{\mathbf x}_i ,
-#    \qquad \mathbf C = \text{number of patches that hold each pixel.} $$
+# $$ \hat x(p) = \frac{1}{c(p)} \Bigl( \sum_{i=1}^N \mathbf R_i \hat{\mathbf x}_i \Bigr)(p) ,
+#    \qquad c(p) = \text{number of patches that hold pixel } p . $$
 #
 # That is the paper's eq. 2, except that the paper divides by $m$ everywhere and "neglects the
 # fact that pixels close to the image border admit less estimates". We count.
 #
-# The sum is the **adjoint** of extraction: $\langle \sum_i \mathbf R_i \mathbf p_i, x\rangle =
-# \sum_i \langle \mathbf p_i, \mathbf R_i^\top x\rangle$, since $\mathbf R_i^\top$ cuts out patch
-# $i$. Adjoints will be everywhere in this course: every gradient through patches is one.
+# The sum is the **adjoint** of extraction: $\langle \sum_i \mathbf R_i \mathbf v_i, x\rangle =
+# \sum_i \langle \mathbf v_i, \mathbf R_i^\top x\rangle$ for any patches $\mathbf v_i$, since
+# $\mathbf R_i^\top$ cuts out patch $i$. Adjoints will be everywhere in this course: every gradient
+# through patches is one.
 #
 # ### Exercise 2: average
 #
-# Put the patches $(B, C m, n)$ back and divide by the right count at each pixel.
+# Put the patches $(B, C m, N)$ back and divide by the right count at each pixel.
 #
 # *Expect* the image back, if nothing was done to its patches.
 #
@@ -144,7 +145,7 @@ print(extract(toy, 2)[0])
 
 # %% tags=["nbval-check-output"]
 def average(patches: Tensor, shape: tuple[int, int], size: int) -> Tensor:
-    """Mean of all estimates of each pixel, (B, C * size**2, n) -> (B, C, *shape)."""
+    """Mean of all estimates of each pixel, (B, C * size**2, N) -> (B, C, *shape)."""
     ### BEGIN SOLUTION
     counts = F.fold(torch.ones_like(patches), shape, size)
     return F.fold(patches, shape, size) / counts
@@ -180,8 +181,10 @@ figure
 # $\mathbf y_i = \mathbf D \boldsymbol\alpha_i$. The **discrete cosine transform** (DCT) takes
 # waves, from slow to fast, across and down:
 #
-# $$ d_{kl}(r, c) \;\propto\; \cos\tfrac{\pi (r + \frac12) k}{8}\,
-#    \cos\tfrac{\pi (c + \frac12) l}{8}, \qquad k, l = 0, \dots, 7 . $$
+# $$ d_{fg}(r, c) \;\propto\; \cos\tfrac{\pi (r + \frac12) f}{8}\,
+#    \cos\tfrac{\pi (c + \frac12) g}{8}, \qquad f, g = 0, \dots, 7 , $$
+#
+# at row $r$ and column $c$ of the patch.
 #
 # With unit length they are orthonormal, $\mathbf D^\top \mathbf D = \mathbf I$. So the **code**
 # of a patch is $\boldsymbol\alpha_i = \mathbf D^\top \mathbf y_i$, and lengths are the same on
@@ -202,18 +205,27 @@ figures.show_dictionary(basis, 8, columns=8, width=3.2)
 #
 # `centre` does that. The other 63 coefficients tell what is *in* the patch. We sort their
 # magnitudes in each patch, and average over all patches of the photograph; then the same for the
-# noise alone.
+# noise alone. The dotted line is what sorting hides: the noise in any *given* coefficient is σ,
+# since an orthonormal basis only turns the noise, and turned white noise is white noise.
 
 # %% tags=["nbval-check-output"]
 codes = {}
 for name, image in {"photograph": clean, "noise, σ = 25": noisy - clean}.items():
     centred, mean = centre(extract_patches(image, 8))
     codes[name] = (basis.T @ centred)[0].abs().sort(dim=0, descending=True).values
+    energy = codes[name].square().sum(dim=1) / codes[name].square().sum()
+    print(f"{name:13s}", *[f"| {energy[:s].sum():.0%} of the energy in {s}" for s in (2, 8, 16)])
+large = codes["photograph"] > sigma
+share = codes["photograph"][large].square().sum() / codes["photograph"].square().sum()
+print(f"photograph: {large.float().sum(dim=0).mean():.1f} a patch above σ, which hold {share:.0%}")
+print(f"{(large.sum(dim=0) == 0).float().mean():.0%} of the patches have none, "
+      f"{(large.sum(dim=0) >= 8).float().mean():.0%} have eight or more")
+
+# %%
 figure = figures.new_figure(6, 3)
 for (name, code), style in zip(codes.items(), figures.LINE_STYLES, strict=False):
-    energy = code.square().sum(dim=1) / code.square().sum()
-    print(f"{name:13s}", *[f"| {energy[:k].sum():.0%} of the energy in {k}" for k in (2, 8, 16)])
     figure.axes[0].plot(range(1, 65), code.mean(dim=1), style, label=name)
+figure.axes[0].axhline(sigma, color="black", linestyle=":", label="σ: noise at any one coefficient")
 figure.axes[0].set(xlabel="rank of the coefficient in its patch", ylabel="mean magnitude",
                    yscale="log", ylim=(1e-3, 1))
 figure.axes[0].legend(frameon=False)
@@ -221,10 +233,12 @@ figure
 
 # %% [markdown]
 # **What to notice.** Eight coefficients of 63 hold 92 % of what is in the photograph's patches:
-# the photograph is **sparse** in this basis. An orthonormal basis only turns the noise, and
-# turned white noise is white noise, with the same σ in every coefficient. Its sorted curve falls
-# slowly, and lies above the photograph's nearly everywhere. So in an average patch one or two
-# coefficients tell more than the noise hides, and the rest are better replaced by zero.
+# the photograph is **sparse** in this basis, and the noise, whose curve falls slowly, is not. Do
+# not compare the two curves with each other, though. The large noise coefficients that sorting
+# puts first stand anywhere in the patch, not where the photograph has its own. Compare the
+# photograph with σ: on average 3.6 of its coefficients in a patch are larger, and hold 95 % of
+# the energy. (Half of the patches, like the sky's, have none; a fifth have eight or more.) The
+# other sixty are better replaced by zero.
 
 # %% [markdown]
 # ## 3. Which coefficients should we keep?
@@ -264,6 +278,22 @@ hard_threshold = check("prox.hard_threshold", hard_threshold)
 print(hard_threshold(torch.tensor([-3.0, 0.5, 2.0]), 1.0).tolist())
 
 # %% [markdown]
+# **Predict.** A patch of pure noise has 63 coefficients besides its mean. How many of them will
+# exceed $t = 3\sigma$?
+
+
+# %%
+def false_alarms() -> tuple[str, str]:
+    centred, _ = centre(extract_patches(noisy - clean, 8))
+    count = ((basis.T @ centred).abs() > 3 * sigma).sum(dim=1).float().mean().item()
+    right = "a" if count < 0.05 else "b" if count < 0.7 else "c"
+    return right, f"Measured, over all patches of the noise: {count:.2f} in a patch."
+
+
+widgets.predict({"a": "none, in practice", "b": "one in every few patches",
+                 "c": "one or more in every patch"}, false_alarms)
+
+# %% [markdown]
 # **The threshold.** Each coefficient carries noise of standard deviation σ. A Gaussian exceeds 3σ
 # with probability 0.27 %, so $t = 3\sigma$ lets $63 \cdot 0.0027 = 0.17$ noise coefficients per
 # patch through, and drops whatever picture there is below 3σ. Let us watch it on the three patches.
@@ -293,7 +323,9 @@ figures.show_images(shown, columns=4, width=8)
 # means, average. One choice is left. We could cut the image into *disjoint* blocks (a **stride**
 # of 8 pixels, as JPEG does) or take *every* patch (stride 1), which is 64 times the work. The
 # library's `extract_patches(image, size, stride)` and `overlap_average(patches, shape, size,
-# stride)` are your functions of exercises 1 and 2, with a stride.
+# stride)` are your functions of exercises 1 and 2, with a stride. Where the stride does not end at
+# the border, `extract_patches` adds a last row and column of patches that do, so that every pixel
+# has an estimate. (`F.unfold` does not: pixels that it leaves out would be divided by 0.)
 #
 # ### Exercise 4: the DCT denoiser
 #
@@ -322,6 +354,22 @@ def dct_denoise(noisy: Tensor, threshold: float, size: int, stride: int) -> Tens
 
 
 dct_denoise = check("denoise.dct", dct_denoise)
+
+# %% [markdown]
+# **Predict.** With all patches, each pixel has 64 estimates instead of one. If their errors were
+# independent, the mean of 64 would be $10 \log_{10} 64 = 18$ dB better. What will it be?
+
+
+# %%
+def overlap() -> tuple[str, str]:
+    once, often = (decibels(dct_denoise(noisy, 3 * sigma, 8, stride)) for stride in (8, 1))
+    gain = often - once
+    right = "a" if gain < 1 else "b" if gain < 6 else "c" if gain < 15 else "d"
+    return right, f"From {once:.1f} to {often:.1f} dB."
+
+
+widgets.predict({"a": "less than 1 dB", "b": "a few decibels", "c": "6 to 15 dB",
+                 "d": "nearly all of the 18 dB"}, overlap)
 
 # %% tags=["nbsphinx-thumbnail"]
 blocks = dct_denoise(noisy, 3 * sigma, 8, 8)
@@ -412,9 +460,9 @@ figures.show_images(pair, clean=clean, crop=crop, residual=True, width=6.5)
 # one and keeps the other. Its error is quiet where the picture is simple and sits in the hair,
 # and in ripples along edges.
 #
-# The library gains a little more with one more idea. A patch that kept $k$ coefficients and its
-# mean carries the noise of $k + 1$ numbers out of 64, so the fewer it kept, the more we trust it:
-# the library takes a weighted mean of the estimates, with weights $1 / (k + 1)$.
+# The library gains a little more with one more idea. A patch that kept $s$ coefficients and its
+# mean carries the noise of $s + 1$ numbers out of 64, so the fewer it kept, the more we trust it:
+# the library takes a weighted mean of the estimates, with weights $1 / (s + 1)$.
 #
 # ## What breaks
 #
@@ -477,7 +525,7 @@ for name, ring in {"0": depth == 0, "1 to 2": (depth > 0) & (depth < 3),
 # - R. Coifman, D. Donoho, *Translation-invariant de-noising*, 1995: why all positions of the
 #   grid.
 # - O. Guleryuz, *Nonlinear approximation based image recovery using adaptive sparse
-#   reconstructions and iterated denoising*, 2006: the weights $1 / (k+1)$.
+#   reconstructions and iterated denoising*, 2006: the weights $1 / (s+1)$.
 # - G. Yu, G. Sapiro, *DCT image denoising: a simple and effective image denoising algorithm*,
 #   Image Processing On Line 2011.
 #

@@ -46,26 +46,24 @@ from lessons_lib.ops.prox import soft_threshold
 from lessons_lib.solvers import fista, ista
 from lessons_lib.training import DictionaryStart, Optimizer, Run, Stage
 from lessons_lib.training.crops import Crops
-from lessons_lib.viz import figures, widgets
+from lessons_lib.viz import figures
 
 torch.set_num_threads(1)  # sums in one order, and no waiting between many small steps
 
 # %% [markdown]
 # ## 1. How many steps does ISTA need?
 #
-# A network learns from examples, and must be judged on others. `Crops` is the library's supplier
-# of training data: it cuts random pieces out of photographs and adds fresh noise. Of our nine
-# sample photographs it keeps two for judging, *camera* and *gravel*, and never shows them in
-# training. From patches of 8 × 8 pixels of the other seven we learn a dictionary of 100 atoms, as
-# in lesson 03 but from *clean* patches: GroupSC's §2 says "given", and §3.6 says how.
+# `Crops` supplies training data: it cuts random pieces out of photographs and adds fresh noise. Of
+# our nine samples it keeps two for judging, *camera* and *gravel*. From patches of 8 × 8 pixels of
+# the other seven we learn a dictionary of 100 atoms, as in lesson 03 but from *clean* patches.
 
 # %%
-sigma, size, K, steps = 25 / 255, 8, 100, 8
+sigma, size, p, steps = 25 / 255, 8, 100, 8
 lam = 1.5 * sigma
-run = Run("lesson-04", "lista", 25, {"patch": size, "atoms": K, "steps": steps},
+run = Run("lesson-04", "lista", 25, {"patch": size, "atoms": p, "steps": steps},
           dataset="samples", dictionary=DictionaryStart(lam=0.1, patches=20_000))
 crops = Crops(run, Stage(crop=size, batch=8000), channels=1)
-D = crops.dictionary(size, K)
+D = crops.dictionary(size, p)
 L = dictionaries.spectral_norm(D) ** 2
 _, noisy = crops.batch(0)
 patches, _ = pieces.centre(noisy.flatten(1).T)  # (64, 8000)
@@ -76,10 +74,10 @@ seen = {name: GaussianNoise(sigma)(image, name) for name, image in photographs.i
 unseen, _ = pieces.centre(pieces.extract_patches(seen["camera"], size)[0, :, ::31])
 
 # %% [markdown]
-# The task: given a noisy patch, find its lasso code for $\lambda = 1.5\,\sigma$, which suits plain
-# $\ell_1$ codes (lesson 02). The answers to compare with come from FISTA, with all the time that
-# it wants. We measure the distance to them relative to their length, in decibels: at $-10$ dB a
-# tenth of the squared error is left, at $-20$ dB a hundredth.
+# The task: given a noisy patch, find its lasso code for $\lambda = 1.5\,\sigma$ (lesson 02). The
+# answers to compare with come from FISTA, with all the time that it wants. We measure the squared
+# distance to them relative to their squared length: at $-10$ dB a tenth is left, at $-20$ dB a
+# hundredth.
 
 
 # %%
@@ -88,15 +86,13 @@ def error(codes: Tensor, truth: Tensor) -> float:
     return 10 * math.log10((codes - truth).square().sum() / truth.square().sum())
 
 
+solvers, ticks = {"ISTA": ista, "FISTA": fista}, (1, 2, 4, 8, 16, 32, 64)
 target, _ = fista(patches, D, lam, tolerance=2e-3)
 solution, _ = fista(unseen, D, lam, tolerance=1e-5)
 print(f"‖D‖² = {L:.1f}; {(solution != 0).sum(dim=0).float().mean():.1f} atoms per patch")
 
 
 # %%
-solvers, ticks = {"ISTA": ista, "FISTA": fista}, (1, 2, 4, 8, 16, 32, 64)
-
-
 def compare(networks: dict[str, Lista], patches: Tensor, truth: Tensor, D: Tensor, lam: float):
     """Error after iterations of the solvers, and after layers of networks."""
     styles = (":", "--", "-o", "-^", "-s", "-d")
@@ -107,8 +103,9 @@ def compare(networks: dict[str, Lista], patches: Tensor, truth: Tensor, D: Tenso
     for (name, codes), style in zip(curves.items(), styles, strict=False):
         at = ticks if name in solvers else range(1, steps + 1)
         figure.axes[0].plot(at, [error(z, truth) for z in codes], style, label=name, markersize=4)
-    figure.axes[0].set(xscale="log", xticks=ticks, xticklabels=ticks, ylabel="error in dB")
-    figure.axes[0].legend(frameon=False, title="iterations, or layers", fontsize=8)
+    figure.axes[0].set(xscale="log", xticks=ticks, xticklabels=ticks, ylabel="error in dB",
+                       xlabel="iterations, or layers")
+    figure.axes[0].legend(frameon=False, fontsize=8)
     return figure
 
 
@@ -153,9 +150,9 @@ def layer(codes: Tensor, patches: Tensor, C: Tensor, D: Tensor, thresholds: Tens
 
 
 layer = check("lista.layer", layer)
-codes = torch.zeros(K, unseen.shape[1])
+codes = torch.zeros(p, unseen.shape[1])
 for _ in range(steps):
-    codes = layer(codes, unseen, D / L, D, torch.full((K, 1), lam / L))
+    codes = layer(codes, unseen, D / L, D, torch.full((p, 1), lam / L))
 theirs, _ = ista(unseen, D, lam, max_iterations=steps, tolerance=0)
 print(f"8 layers: {error(codes, solution):.3f} dB, ISTA: {error(theirs, solution):.3f} dB")
 
@@ -189,14 +186,13 @@ def unroll(patches: Tensor, C: Tensor, D: Tensor, thresholds: Tensor) -> Tensor:
 
 
 unroll = check("lista.unroll", unroll)
-print(tuple(unroll(unseen, (D / L).repeat(3, 1, 1), D, torch.full((3, K, 1), lam / L)).shape))
+print(tuple(unroll(unseen, (D / L).repeat(3, 1, 1), D, torch.full((3, p, 1), lam / L)).shape))
 
 # %% [markdown]
 # ## 3. What does a layer learn?
 #
-# *Toy example.* Patches of two pixels, made of two atoms that are only 30 degrees apart, so that
-# we can draw everything. Half of the coefficients are zero. ISTA is slow here: the two atoms agree
-# so much that the step must be short.
+# *Toy example.* Patches of two pixels, made of two atoms that are only 30 degrees apart; half of
+# the coefficients are zero. ISTA is slow here: atoms that agree so much need a short step.
 #
 # The network is to come as near as possible to the lasso codes $\boldsymbol\alpha^\star$, on
 # average over patches:
@@ -204,8 +200,7 @@ print(tuple(unroll(unseen, (D / L).repeat(3, 1, 1), D, torch.full((3, K, 1), lam
 # $$ \min_{\mathbf C, \Lambda}\ \frac1n \sum_i \bigl\|\boldsymbol\alpha_i^{(K)} -
 #    \boldsymbol\alpha_i^\star\bigr\|^2 . $$
 #
-# This is what Gregor and LeCun did. All operations are differentiable nearly everywhere, so we
-# can go downhill.
+# This is what Gregor and LeCun did. All operations are differentiable nearly everywhere.
 #
 # ### Exercise 3: one training step
 #
@@ -237,8 +232,6 @@ def descend(
 
 
 descend = check("lista.descend", descend)
-
-# %%
 angles = torch.tensor([15.0, 45.0]).deg2rad()
 pair = torch.stack([angles.cos(), angles.sin()])  # two atoms of two pixels
 generator = torch.Generator().manual_seed(0)
@@ -256,6 +249,8 @@ weights, curve = [((step * pair)[None], torch.full((1, 2, 1), 0.2 * step))], [] 
 for _ in range(300):
     curve.append(loss(*weights[-1]).item())
     weights.append(descend(loss, *weights[-1], 0.3))
+levels = {count: (ista(points, pair, 0.2, max_iterations=count, tolerance=0)[0] - answers)
+          .square().sum(dim=0).mean() for count in (1, 5, 10)}
 
 # %% tags=["nbsphinx-thumbnail"]
 left, right = (figure := figures.new_figure(9, 3.6, columns=2)).axes
@@ -264,12 +259,11 @@ for name, columns, color in (("d", pair, 0), ("c", weights[-1][0][0], 1)):
     arrow = {"arrowstyle": "<-", "color": figures.COLOURS[color], "lw": 2}
     for x, y, number in zip(*columns, "₁₂", strict=True):
         left.annotate(name + number, (0, 0), (1.1 * x, 1.1 * y), arrowprops=arrow)
-left.set(aspect="equal", xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), title="blue: D, orange: C, learned")
+left.set(aspect="equal", xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), xlabel="first pixel",
+         ylabel="second pixel", title="blue: D, orange: C, learned")
 right.plot(curve, label="one layer, trained")
-for count, style in ((1, "-"), (5, "--"), (10, ":")):
-    missed = ista(points, pair, 0.2, max_iterations=count, tolerance=0)[0] - answers
-    level, label = missed.square().sum(dim=0).mean(), f"iteration {count} of ISTA"
-    right.axhline(level, color="0.5", linestyle=style, label=label)
+for (count, level), style in zip(levels.items(), ("-", "--", ":"), strict=True):
+    right.axhline(level, color="0.5", linestyle=style, label=f"iteration {count} of ISTA")
 right.set(xlabel="training steps", title="loss", yscale="log", ylim=(0.02, 0.6))
 right.legend(fontsize=8)
 figure
@@ -279,7 +273,7 @@ figure
 # turned away from $\mathbf d_2$, until it is nearly at a right angle to it, and has grown until
 # $\mathbf c_1^\top \mathbf d_1 \approx 1$. It sees its own atom fully and the other one hardly.
 # ISTA's weights, which point along the atoms, see both, and mistake one for the other again and
-# again. So $\mathbf C \ne \mathbf D$ is no luxury: it is the shortcut.
+# again.
 #
 # ## 4. Do we have to learn it?
 #
@@ -326,15 +320,15 @@ print((analytic_weights(pair).T @ pair).abs().round(decimals=3).tolist())
 # few of them, without noise, and the codes that they were made of as targets. The library's
 # `Lista` is your `unroll` with three ways to set its weights:
 #
-# - `untied` (Gregor and LeCun): $\boldsymbol\alpha \leftarrow S_{\Lambda_k}[\mathbf W_k \mathbf y +
-#   \mathbf S_k \boldsymbol\alpha]$, where $\mathbf W_k$, $\mathbf S_k$ and $\Lambda_k$ are learned;
+# - `untied` (Gregor and LeCun): $\boldsymbol\alpha \leftarrow S_{\Lambda_k}[\mathbf E_k \mathbf y +
+#   \mathbf G_k \boldsymbol\alpha]$, where $\mathbf E_k$, $\mathbf G_k$ and $\Lambda_k$ are learned
+#   (their letters are $W_e$ and $S$, which mean something else in GroupSC);
 # - `coupled` (Chen et al.): eq. 3 with $\mathbf C_k$ and $\Lambda_k$ for every layer, as in your
 #   `unroll`;
 # - `alista` (Liu et al.): your analytic $\mathbf C$, and two numbers for every layer.
 #
-# We train with Adam, which takes gradient steps too but scales each weight's step by itself, and
-# lower the rate along a cosine. The loss adds up the errors after *all* layers, so that every
-# layer learns to be as good as it can be.
+# We train with Adam, which scales each weight's step by itself, and lower the rate along a cosine.
+# The loss adds up the errors after *all* layers.
 
 
 # %%
@@ -345,7 +339,7 @@ def fit(model: Lista, patches: Tensor, target: Tensor, rate: float, count: int) 
     draw = torch.Generator().manual_seed(0)
     for _ in range(count):
         chosen = torch.randint(patches.shape[1], (128,), generator=draw)
-        codes = torch.cat(model.encode(patches[None, :, chosen]))  # (layers, K, 128)
+        codes = torch.cat(model.encode(patches[None, :, chosen]))  # (layers, p, 128)
         loss = (codes - target[:, chosen]).square().sum(dim=1).mean()
         optimizer.zero_grad()
         loss.backward()
@@ -368,10 +362,9 @@ for variant, rate, count in (("coupled", 3e-3, 600), ("alista", 3e-2, 200)):
 compare(models, made[:, 8000:], truth[:, 8000:], atoms, 0.1)
 
 # %% [markdown]
-# **What to notice.** Sixteen learned numbers do at least as well as eighteen thousand: once the
-# geometry of the atoms is known, there is little left to learn. Two layers of either do more than
-# eight iterations of FISTA. (At $\lambda = 0.1$ the lasso itself is biased, so ISTA and
-# FISTA end where it is, at about $-19$ dB. The networks were shown the true codes.)
+# **What to notice.** Sixteen learned numbers do at least as well as eighteen thousand. Two layers
+# of either do more than eight iterations of FISTA. (At $\lambda = 0.1$ the lasso itself is biased,
+# so ISTA and FISTA end where it is, at about $-19$ dB. The networks were shown the true codes.)
 #
 # ## 5. And on real patches?
 #
@@ -380,7 +373,7 @@ compare(models, made[:, 8000:], truth[:, 8000:], atoms, 0.1)
 # %%
 networks = {}
 for variant, rate, count in (("untied", 3e-3, 500), ("coupled", 1e-3, 800), ("alista", 1e-2, 200)):
-    config = ListaConfig(patch=size, atoms=K, steps=steps, threshold=lam, variant=variant)
+    config = ListaConfig(patch=size, atoms=p, steps=steps, threshold=lam, variant=variant)
     networks[variant] = fit(Lista(config, D), patches, target, rate, count)
 print("error of alista after each layer:",
       [round(error(codes[0], solution), 1) for codes in networks["alista"].encode(unseen[None])])
@@ -435,7 +428,7 @@ for name, model in networks.items():
 
 # %%
 coupled, layers = networks["coupled"], range(1, steps + 1)
-lengths = (coupled.C * D).sum(dim=1)  # (layers, K)
+lengths = (coupled.C * D).sum(dim=1)  # (layers, p)
 figure = figures.new_figure(9, 3.2, columns=2)
 for axes, title, spread, single, level in (
     (figure.axes[0], "step length", lengths, careful.step_sizes, 1 / L),
@@ -458,17 +451,31 @@ figure
 # to layer: first the few atoms that are certain, then the others. And they differ from atom to
 # atom, which amounts to a weighted $\ell_1$-norm.
 #
-# And the matrices? Twenty atoms of $\mathbf D$ in the first row; what the first layer of the
-# coupled network looks for in their place, below; its last layer at the bottom.
+# And the matrices? Twenty atoms of $\mathbf D$ in the first row; below, what the first and
+# the last layer of the coupled network look for in their place.
 
 # %%
-rows = torch.cat([D[:, :20], coupled.C[0][:, :20], coupled.C[-1][:, :20]], dim=1)
-figures.show_dictionary(rows, size, columns=20, width=9)
+waves, axis = dictionaries.dct_dictionary(size, size**2), torch.arange(size)
+fine = (axis[:, None] + axis >= size - 1).flatten()
+print("          cosine with own atom   with others   energy in fine waves")
+rows = {"D": D, "C, first": coupled.C[0], "C, last": coupled.C[-1]}
+for name, matrix in rows.items():
+    unit = matrix / matrix.norm(dim=0)
+    seen_by, detail = (unit.T @ D).abs(), (waves.T @ unit).square()[fine].sum(dim=0)
+    others = (seen_by.sum() - seen_by.diagonal().sum()) / (p * (p - 1))
+    print(f"{name:9s}{seen_by.diagonal().median():22.2f}{others:14.3f}{detail.median():23.0%}")
+figure = figures.show_dictionary(torch.cat([matrix[:, :20] for matrix in rows.values()], dim=1),
+                                 size, columns=20, width=9)
+for row, name in enumerate(rows):
+    figure.axes[0].text(-3, 9 * row + 5, name, ha="right", va="center", fontsize=8)
+figure
 
 # %% [markdown]
-# **What to notice.** As in the toy example, $\mathbf c_j$ still looks like $\mathbf d_j$, but has
-# turned away from the others: it is rougher, with finer detail, because what tells similar atoms
-# apart is fine detail.
+# **What to notice.** The table has medians over the atoms, and the mean of all cosines with other
+# atoms; a wave of the DCT is fine if its two frequencies add up to seven or more. As in the toy
+# example, $\mathbf c_j$ in the *first* layer resembles $\mathbf d_j$, but sees less of the other
+# atoms on average, and has several times as much of its energy in fine waves. In the *last* layer
+# little is left of that: $\mathbf C$ has nearly gone back to the directions of $\mathbf D$.
 #
 # ## 6. Does it denoise?
 #
@@ -547,12 +554,9 @@ for row in scores.values():
 margins = [row["LISTA, shipped"] - row["lesson 03"] for row in scores.values()]
 print(f"shipped LISTA against lesson 03: {sum(margins) / 2:+.2f} dB on average")
 assert sum(margins) / 2 > 0.1
-
-# %%
-shown = {name: results["camera"][name] for name in
-         ("ISTA, 8 iterations", "lesson 03", "LISTA, trained above", "LISTA, shipped")}
-figures.show_images(shown, clean=photographs["camera"], crop=(4, 40, 84, 84), residual=True,
-                    width=12)
+shown = ("ISTA, 8 iterations", "lesson 03", "LISTA, trained above", "LISTA, shipped")
+figures.show_images({name: results["camera"][name] for name in shown}, clean=photographs["camera"],
+                    crop=(4, 40, 84, 84), residual=True, width=12)
 
 # %% [markdown]
 # **What to notice.**
@@ -560,34 +564,12 @@ figures.show_images(shown, clean=photographs["camera"], crop=(4, 40, 84, 84), re
 # - With the same eight steps and the same dictionary, training buys more than a decibel on the
 #   camera and more than half of one on the gravel. The network even passes the lasso that it could
 #   have imitated: $\ell_1$ shrinks every coefficient (lesson 02), and trained $\mathbf C_k$ can
-#   give some of that back. In the residuals, ISTA's errors are the edges themselves, which have
-#   lost contrast.
+#   give some of that back. ISTA's residuals are the edges, which have lost contrast.
 # - Against lesson 03 the score is close. Trained for some seconds, LISTA wins on the gravel and
 #   loses on the camera; the shipped one wins on both, by a little. Its rival learns a new
-#   dictionary for each photograph, and OMP does not shrink. (On the brick wall, which repeats
-#   itself, that still wins: see lesson 05.) What LISTA offers is its cost: the learning was done
-#   beforehand, and eight steps are all that is left.
+#   dictionary for each photograph, and OMP does not shrink. LISTA's advantage is its cost: eight
+#   steps are all that is left to do.
 #
-# Look inside: the estimate after each layer, and after as many iterations of ISTA.
-
-
-# %%
-def draw(layer: int, network: str) -> figures.Figure:
-    """The middle of the camera after so many layers."""
-    model = {"trained": denoiser, "ISTA": Lista(config, D)}[network]
-    noisy = seen["camera"][..., 14:94, 44:124]
-    centred, mean = model.cut(noisy)
-    with torch.no_grad():
-        codes = model.encode(centred)[layer - 1]
-    used = (codes != 0).float().sum(dim=1).mean()
-    return figures.show_images(
-        {f"{used:.1f} atoms per patch": model.average(D @ codes + mean, noisy)},
-        clean=photographs["camera"][..., 14:94, 44:124], residual=True, width=3.6)
-
-
-widgets.explore(draw, layer=[8, 1, 2, 3, 4, 5, 6, 7], network=["trained", "ISTA"])
-
-# %% [markdown]
 # ## What breaks
 #
 # **More layers than it was trained with.** ISTA gets better with every iteration. In the figure the
@@ -604,8 +586,8 @@ more, repeat = 24, [*range(steps), *[steps - 1] * (24 - steps)]
 damped = (careful.step_sizes[:, None, None] * careful.analytic)[repeat]
 curves = {
     "coupled": unroll(unseen, coupled.C[repeat], D, coupled.thresholds[repeat]),
-    "damped": unroll(unseen, damped, D, careful.thresholds[repeat].expand(-1, K, -1)),
-    "ISTA": unroll(unseen, (D / L).expand(more, -1, -1), D, torch.full((more, K, 1), lam / L)),
+    "damped": unroll(unseen, damped, D, careful.thresholds[repeat].expand(-1, p, -1)),
+    "ISTA": unroll(unseen, (D / L).expand(more, -1, -1), D, torch.full((more, p, 1), lam / L)),
 }
 away = (curves["coupled"][-1] - solution).norm(dim=0) > 2 * solution.norm(dim=0)
 figure = figures.new_figure(6, 3)
@@ -627,7 +609,7 @@ for level in (10, 25, 50):
            restore(scaled, noisy)]
     print(f"σ = {level:2d}/255" + "".join(f"{decibels(x, clean):14.2f}" for x in row))
 stranger = Lista(config, D)
-stranger.load_state_dict(weights | {"D": dictionaries.dct_dictionary(size, K)})
+stranger.load_state_dict(weights | {"D": dictionaries.dct_dictionary(size, p)})
 print(f"DCT in place of D: {decibels(restore(stranger, seen['camera']), clean):.2f} dB")
 hasty = fit(Lista(config, D), patches, target, 1e-2, 300).encode(unseen[None])[-1][0]
 print(f"trained at ten times the rate: codes with an error of {error(hasty, solution):+.0f} dB")
@@ -635,34 +617,30 @@ print(f"trained at ten times the rate: codes with an error of {error(hasty, solu
 # %% [markdown]
 # **What to notice.**
 #
-# - **Depth.** A few layers beyond the eighth still help; then the coupled network explodes. The
-#   title says that very few patches do it. Its steps are far longer than is safe. For
-#   most patches nothing happens, since few atoms are active at a time; where many are, each
-#   layer overshoots by more than the one before. The damped network goes on improving: short and
-#   gentle is what its last step happens to be. Nothing in the training promised either.
+# - **Depth.** A few layers beyond the eighth still help; then the coupled network explodes, on the
+#   few patches that the title counts. Its steps are far longer than is safe, and where many atoms
+#   are active, each layer overshoots by more than the one before. The damped network, whose last
+#   step happens to be short, goes on improving. Nothing in the training promised either.
 # - **σ.** At 10 LISTA removes what is not noise; at 50 it leaves much of it, and ISTA with
 #   the right λ is better. Scaled thresholds repair nearly all of it.
 # - **The dictionary.** $\mathbf C_k$ belongs to *its* $\mathbf D$. With another one, even a good
 #   one, the result is about as bad as the noisy photograph.
 # - **The rate.** Adam moves each weight by about the rate in each step, whatever its size. The
-#   entries of ISTA's $\mathbf C$ are some 0.01 in size, so a rate of 0.01 replaces them within a
-#   step or two, and what comes out is far worse than no code at all (0 dB).
+#   entries of ISTA's $\mathbf C$ are some 0.01 in size: a rate of 0.01 replaces them within a step
+#   or two, and what comes out is far worse than no code at all (0 dB).
 #
 # ## Where this goes
 #
-# Two things were still fixed: $\mathbf D$, and that a code is turned back into a patch by the very
-# matrix that explains it. Lesson 05 sets both free, and trains *all* of a denoiser end to end: this
-# is the model that GroupSC calls SC. And every patch was still coded by itself. From lesson 06 on,
-# patches that look alike will help each other.
+# Two things were still fixed: $\mathbf D$, and that it also turns a code back into a patch. Lesson
+# 05 sets both free and trains *all* of a denoiser: GroupSC's SC. From lesson 06 on, patches that
+# look alike help each other.
 #
 # **Further reading**
 #
-# - K. Gregor, Y. LeCun, *Learning fast approximations of sparse coding*, ICML 2010: LISTA, and the
-#   question that started it: how good can a fixed, small number of steps be?
+# - K. Gregor, Y. LeCun, *Learning fast approximations of sparse coding*, ICML 2010: LISTA.
 # - X. Chen, J. Liu, Z. Wang, W. Yin, *Theoretical linear convergence of unfolded ISTA and its
 #   practical weights and thresholds*, NeurIPS 2018: why the weights may be coupled.
 # - J. Liu, X. Chen, Z. Wang, W. Yin, *ALISTA: analytic weights are as good as learned weights in
 #   LISTA*, ICLR 2019: section 4 above, with proofs.
 # - V. Monga, Y. Li, Y. Eldar, *Algorithm unrolling: interpretable, efficient deep learning for
-#   signal and image processing*, IEEE Signal Processing Magazine, 2021: what else has been
-#   unrolled.
+#   signal and image processing*, IEEE Signal Processing Magazine, 2021.

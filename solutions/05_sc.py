@@ -152,6 +152,22 @@ untrained = PatchSC(config, D0).requires_grad_(False)
 pairs = [crops.batch(10**6 + step) for step in range(50)]
 errors = torch.cat([untrained(some) - crop for crop, some in pairs]).square().mean(dim=0)[0]
 
+# %% [markdown]
+# **Predict.** A pixel in the corner has one estimate, one in the middle 64. If these were
+# independent, its squared error would be 64 times as large. What is it in truth?
+
+
+# %%
+def corner(errors=errors, weights=weights[0, 0]) -> tuple[str, str]:
+    ends = errors[[0, 0, -1, -1], [0, -1, 0, -1]].mean()
+    ratio = float(ends / errors[weights == 1].mean())
+    right = "a" if ratio < 1.3 else "b" if ratio < 10 else "c"
+    return right, f"It is {ratio:.1f} times as large."
+
+
+widgets.predict({"a": "about the same", "b": "a few times as large", "c": "more than ten times"},
+                corner)
+
 # %%
 most = (1, 2, 4, 8, 16, 32, 63, 64)
 span = torch.bucketize((64 * weights[0, 0]).round(), torch.tensor(most))
@@ -161,7 +177,7 @@ shown = left.imshow(weights[0, 0], cmap="gray", vmin=0, vmax=1)
 figure.colorbar(shown, ax=left)
 left.set_title("border weights m")
 right.bar(range(8), [255**2 * errors[span == index].mean() for index in range(8)])
-right.set(xlabel="estimates of a pixel, at most", ylabel="squared error, grey levels",
+right.set(xlabel="estimates of a pixel, at most", ylabel="mean squared error, grey levels²",
           xticks=range(8), xticklabels=most)
 figure
 
@@ -378,14 +394,17 @@ assert scores["camera"]["SC"] > scores["camera"]["lesson 03"] + 0.2
 
 # %%
 y, mu = shipped.cut(seen["camera"])
-z, history = shipped.first_codes(y), []
+z, history = y.new_zeros(1, 256, y.shape[-1]), []  # codes of zero, as in exercise 4
 for threshold in shipped.thresholds:
     z = soft_threshold(z + shipped.C.T @ (y - shipped.D @ z), threshold)
     history.append(z)
 used = (z[0] != 0).float().mean(dim=1)
 often = used.argsort(descending=True)[:60:3]
 rows = torch.cat([weight[:, often] for weight in (shipped.C, shipped.D, shipped.W)], dim=1)
-figures.show_dictionary(rows, 9, columns=20, width=10)
+figure = figures.show_dictionary(rows, 9, columns=20, width=10)
+for row, name in enumerate("CDW"):
+    figure.axes[0].text(-3, 10 * row + 5, name, ha="right", va="center")
+figure
 
 
 # %%
@@ -398,8 +417,9 @@ figure = figures.new_figure(9, 2.8, columns=2)
 pairs = {"C and W": (shipped.C, shipped.W), "D and W": (shipped.D, shipped.W)}
 for (name, (left, right)), style in zip(pairs.items(), ("stepfilled", "step"), strict=True):
     ratio = right.norm(dim=0) / left.norm(dim=0)
-    for axes, values in zip(figure.axes, (cosines(left, right), ratio), strict=True):
-        axes.hist(values.numpy(), bins=30, histtype=style, alpha=0.7, linewidth=2, label=name)
+    parts = (cosines(left, right), (-1, 1)), (ratio, (0, 2.5))  # the same bins for both pairs
+    for axes, (values, span) in zip(figure.axes, parts, strict=True):
+        axes.hist(values.numpy(), 40, range=span, histtype=style, alpha=0.7, lw=2, label=name)
     print(f"{name}: median cosine {cosines(left, right).median():.2f}, ratio {ratio.median():.2f}")
 figure.axes[0].set(xlabel="cosine", ylabel="atoms")
 figure.axes[1].set_xlabel("length of w / length of its partner")
@@ -443,11 +463,14 @@ figure
 
 
 # %%
-def draw(step: int, painted_with: str) -> figures.Figure:
-    """The camera after so many steps."""
-    matrix = {"W": shipped.W, "D": shipped.D}[painted_with]
-    active = (history[step - 1] != 0).float().sum(dim=1).mean()
-    estimate = shipped.average(matrix @ history[step - 1] + mu, seen["camera"])
+def draw(
+    step: int, painted_with: str, model: PatchSC = shipped, steps: list = history,
+    mu: Tensor = mu, noisy: Tensor = seen["camera"], clean: Tensor = clean,
+) -> figures.Figure:
+    """The camera after so many steps; what comes after the sliders' two values stays as it is."""
+    matrix = {"W": model.W, "D": model.D}[painted_with]
+    active = (steps[step - 1] != 0).float().sum(dim=1).mean()
+    estimate = model.average(matrix @ steps[step - 1] + mu, noisy)
     return figures.show_images({f"{active:.0f} atoms per patch": estimate}, clean=clean,
                                crop=(20, 30, 80, 80), residual=True, width=4)
 

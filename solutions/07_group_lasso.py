@@ -44,7 +44,8 @@ from lessons_lib.viz import figures, widgets
 # Photograph the same wall twice. The noise is another, the wall is not, so each patch should be
 # coded with the same atoms both times. Is it? Take the wall of lesson 03 with two drawings of the
 # noise, a dictionary learned from the first, and the lasso with lesson 03's λ. *Agreement* of two
-# codes is the number of atoms in both over the number of atoms in either: 1 for equal choices.
+# codes is the number of atoms in both over the number of atoms in either (intersection over union):
+# 1 for equal choices.
 # (Without SPAMS, the dictionary and your numbers differ a little from those in the text.)
 
 
@@ -77,12 +78,15 @@ X, Y, Y_again = (
 lam = sigma * math.sqrt(2 * math.log(144))
 codes, codes_again = (fista(z[:, ::7], D, lam, max_iterations=100)[0] for z in (Y, Y_again))
 print(f"lasso, λ = {lam / sigma:.2f} σ: {(codes != 0).sum(dim=0).float().mean():.1f} atoms a patch")
+again_chosen = ((codes != 0) & (codes_again != 0)).sum() / (codes != 0).sum()
+print(f"of the atoms chosen in the first photograph, chosen again: {again_chosen:.0%}")
 print(f"agreement of the two photographs: {agreement(codes, codes_again):.2f}")
 
 # %% [markdown]
-# Less than one atom in four is chosen twice. This is not the lasso's fault: the atoms of a learned
-# dictionary resemble each other (lesson 03), and noise decides between neighbours. But a wall has
-# many patches that want the same atoms. Let them vote.
+# Hardly more than one atom in three is chosen again. The agreement is lower still, since it also
+# counts what only the second photograph chose. This is not the lasso's fault: the atoms of a
+# learned dictionary resemble each other (lesson 03), and noise decides between neighbours. But a
+# wall has many patches that want the same atoms. Let them vote.
 #
 # Put the codes of $n$ similar patches side by side into a matrix $\mathbf A$ ($K \times n$). The
 # lasso wants few non-zero *entries*. We want few non-zero *rows*: an atom that one patch uses
@@ -167,6 +171,25 @@ group_threshold = check("group_lasso.prox", group_threshold)
 toy = group_threshold(torch.tensor([[3.0, 4.0], [0.3, 0.4]]), 1.0)
 print([[round(value, 3) for value in row] for row in toy.tolist()])
 
+# %% [markdown]
+# **Predict.** An atom has the coefficients $(a, b)$ in two patches. Which pairs does your function
+# set to zero, with λ = 1?
+
+
+# %%
+def dropped() -> tuple[str, figures.Figure]:
+    plane = torch.cartesian_prod(*[torch.linspace(-1.5, 1.5, 201)] * 2)
+    zero = (group_threshold(plane, 1.0) == 0).all(dim=1)
+    figure = figures.new_figure(3, 3)
+    figure.axes[0].plot(*plane[zero].T, ",", color=figures.COLOURS[0])
+    figure.axes[0].set(aspect="equal", xlabel="a", ylabel="b", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
+    area = zero.float().mean().item() * 9
+    shapes = {"a": 4.0, "b": 2.0, "c": math.pi}  # area of a square, a diamond, a disc
+    return min(shapes, key=lambda key: abs(shapes[key] - area)), figure
+
+
+widgets.predict({"a": "a square", "b": "a diamond, a square on its tip", "c": "a disc"}, dropped)
+
 # %%
 angles = (torch.arange(16) + 0.5) * math.pi / 8
 points = torch.cat([r * torch.stack([angles.cos(), angles.sin()], dim=1) for r in (0.8, 1.7, 2.6)])
@@ -234,6 +257,25 @@ def largest_lambda(patches: Tensor, dictionary: Tensor) -> float:
 
 
 largest_lambda = check("group_lasso.largest_lambda", largest_lambda)
+
+# %% [markdown]
+# **Predict.** Take 64 patches of pure noise instead of one. What happens to $\lambda_{\max}$, the
+# threshold that it takes to keep all atoms silent?
+
+
+# %%
+def silence(dictionary=D) -> tuple[str, str]:
+    noise = torch.randn(100, 81, 64, generator=torch.Generator().manual_seed(1))
+    noise = pieces.centre(noise)[0]
+    one, many = (
+        sum(largest_lambda(group[:, :n], dictionary) for group in noise) / 100 for n in (1, 64)
+    )
+    right = "a" if many > 4 * one else "b" if many > 0.8 * one else "c"
+    return right, f"On average {one:.2f} σ for one patch, {many:.2f} σ for 64."
+
+
+widgets.predict({"a": "it grows, as there is more noise", "b": "it stays about the same",
+                 "c": "it becomes much smaller"}, silence)
 
 # %%
 generator = torch.Generator().manual_seed(0)

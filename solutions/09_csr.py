@@ -275,6 +275,21 @@ print("β = 0: soft thresholding at λ(1 + γ)")
 #
 # The paper's Fig. 6 draws the prox for several λ, γ and β. Here each panel changes one of them.
 
+# %% [markdown]
+# **Predict.** Let the guess be strong: λ = 0.8, γ = 2, β = 2. A code says $z = 0$, so the patch
+# alone shows no sign of this atom. Where does the prox put it?
+
+
+# %%
+def from_zero() -> tuple[str, str]:
+    end = csr_threshold(torch.tensor([0.0]), torch.tensor([2.0]), 0.8, 2.0).item()
+    right = "a" if end == 0 else "c" if abs(end - 2) < 1e-6 else "b"
+    return right, f"The prox of 0 is {end:.2f}."
+
+
+widgets.predict({"a": "at 0, where it is", "b": "between 0 and the guess", "c": "on the guess"},
+                from_zero)
+
 # %%
 z = torch.linspace(-4, 5, 901)
 figure = figures.new_figure(10, 3.3, columns=3)
@@ -304,7 +319,7 @@ figure
 def draw(lam: float, gamma: float, beta: float) -> figures.Figure:
     """The prox, with its two plateaus and plain soft thresholding for comparison."""
     figure = figures.new_figure(5, 3.6)
-    axes = figure.axes[0]
+    axes, z = figure.axes[0], torch.linspace(-4, 5, 901)
     axes.plot(z, z, color="0.7", linewidth=0.8)
     axes.plot(z, soft_threshold(z, lam), ":", color="black", label="soft threshold λ")
     axes.plot(z, csr_threshold(z, torch.tensor(beta), lam, gamma), linewidth=2, label="CSR")
@@ -529,9 +544,29 @@ figure
 # **What to notice.** There are two regimes. Before the first refresh β says little, γ is below
 # 0.25, and the network is little else than SC with lower thresholds: an entry has to be 1.8 times
 # what noise adds to it, in SC 2.6 times. From then on two pulls share the work: where γ is large, Λ
-# is small. The very last step has both, and its γ is almost 8: by then the guesses are good, and a
-# code ends up as what its relatives have, or stays where it was. Patches are compared by a ring of
-# pixels; the corners of a patch, and its middle, hardly count. Nobody told the network any of this.
+# is small. The very last step has both, and its γ is almost 8: there most codes end up as what
+# their relatives have. κ looks as if patches were compared by a ring of pixels, without the corners
+# and the middle. Does that mean anything? Lesson 08 had a test for it: shuffle the 81 weights. And
+# is that last γ of use?
+
+# %%
+kept, places = csr.kappa.clone(), {"brick": (196, 170), "camera": (100, 200)}
+for name, (top, left) in places.items():
+    truth = data.sample(name)[..., top : top + 48, left : left + 48]
+    seen, shuffled = GaussianNoise(sigma)(truth, name), []
+    for _ in range(2):
+        csr.kappa.copy_(kept[torch.randperm(81, generator=generator)])
+        shuffled.append(f"{decibels(csr(seen), truth):.2f}")
+    csr.kappa.copy_(kept)
+    print(f"{name}: κ as trained {decibels(csr(seen), truth):.2f} dB, shuffled", *shuffled)
+softer = csr.gammas.clone()
+softer[-1] = 1
+print(f"brick, the last γ set to 1: {decibels(unroll(noisy, softer), clean):.2f} dB")
+
+# %% [markdown]
+# **What to notice.** Shuffled, κ does as well: a tenth of a decibel better or worse. The ring is
+# chance, like the dice of lesson 08, and says nothing about how patches should be compared. The
+# last γ is no chance: with 1 in its place the wall loses more than a decibel.
 #
 # ## Results: SC, CSR, GroupSC
 #

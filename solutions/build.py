@@ -121,7 +121,8 @@ def execute(notebook: NotebookNode, path: Path, strict: bool) -> float:
             if output.get("name") == "stderr" or "image/svg+xml" in data:
                 raise BuildError(f"{path.name}, cell {number}: a warning, or an SVG picture")
             if data.pop(WIDGET, None):
-                data["text/plain"] = "Run this cell to get the sliders."
+                what = "choose an answer" if "widgets.predict" in cell.source else "get the sliders"
+                data["text/plain"] = f"Run this cell to {what}."
     return seconds
 
 

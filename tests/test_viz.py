@@ -21,7 +21,7 @@ from lessons_lib.viz.figures import (
     show_similar,
     show_tradeoff,
 )
-from lessons_lib.viz.widgets import explore, to_png
+from lessons_lib.viz.widgets import explore, predict, to_png
 
 
 @pytest.fixture
@@ -169,3 +169,34 @@ def test_the_line_of_a_tradeoff_joins_what_nothing_beats():
     assert line.get_xydata().tolist() == [[0.1, 28.0], [1.0, 29.5], [9.0, 30.0]]
     assert {mark.get_label(): tuple(mark.get_xydata()[0]) for mark in marks} == points
     assert axes.get_xscale() == "log"
+
+
+@pytest.mark.parametrize("shown", ["41 < 43 dB", "figure"])
+def test_a_prediction_comes_before_the_result(shown, monkeypatch):
+    asked = []
+
+    def outcome():
+        asked.append(1)
+        return "b", Figure(figsize=(2, 1)) if shown == "figure" else shown
+
+    box = predict({"a": "less", "b": "more"}, outcome)
+    choice, verdict, picture = box.children
+    assert choice.value is None
+    assert (asked, verdict.value, picture.value) == ([], "", b"")
+    choice.value = "a"
+    assert "You said a; it is b: more." in verdict.value
+    choice.value = "b"
+    assert "As you said: more." in verdict.value
+    assert len(asked) == 1, "one experiment for all choices"
+    assert (picture.value[:4] == b"\x89PNG") == (shown == "figure")
+    assert ("41 &lt; 43 dB" in verdict.value) == (shown != "figure")
+    monkeypatch.setenv("LESSONS_WIDGETS", "0")
+    assert predict({"a": "less", "b": "more"}, outcome) is None
+
+
+def test_a_question_has_answers():
+    with pytest.raises(ValueError, match="two answers"):
+        predict({"a": "yes"}, lambda: ("a", ""))
+    box = predict({"a": "yes", "b": "no"}, lambda: ("c", ""))
+    with pytest.raises(ValueError, match="none of a, b"):
+        box.children[0].value = "a"

@@ -135,13 +135,29 @@ class Exercise:
         name: str = "agrees with the library",
         cause: str = "",
     ) -> None:
-        """Add the property that the answer equals the reference on all ``cases()``."""
+        """Add the property that the answer equals the reference on all ``cases()``.
+
+        And on the first of them laid out otherwise in memory, as a transpose leaves a tensor.
+        """
 
         def compare(answer: Answer) -> None:
-            for case in cases():
+            given = list(cases())
+            failures: list[Broken] = []
+            for case in [*given, _restrided(given[0])]:
                 words = "called with " + ", ".join(describe(argument) for argument in case)
                 expected = answer.reference(*[_copy(argument) for argument in case])
-                same(answer(*case), expected, case=words, tolerance=tolerance)
+                try:
+                    same(answer(*case), expected, case=words, tolerance=tolerance)
+                except Broken as broken:
+                    if broken.name and not failures:
+                        raise
+                    failures.append(broken)
+            if failures:
+                first = failures[0]
+                # What is not so in every case that fails is no explanation.
+                if any(other.cause != first.cause for other in failures):
+                    first.cause = ""
+                raise first
 
         self.holds(name, cause)(compare)
 
@@ -315,17 +331,25 @@ def _value(values: Tensor, worst: tuple[int, ...]) -> str:
 
 
 def _suspicion(actual: Tensor, expected: Tensor) -> str:
-    """Look for the simple mistakes: a factor, a shift, exchanged axes."""
-    usable = expected.isfinite() & actual.isfinite() & (expected.abs() > 1e-6)
+    """Look for the simple mistakes: a factor, a sign, a shift, exchanged axes."""
+    usable = expected.isfinite() & actual.isfinite()
     if usable.sum() < 2 or not actual.isfinite().all():
         return ""
-    ratio = actual[usable] / expected[usable]
-    factor = ratio.median().item()
-    if abs(factor) > 1e-6 and (ratio - factor).abs().max() < 1e-3 * abs(factor):
-        return f"your numbers are {factor:.4g} times the expected ones everywhere"
-    shift = actual[usable] - expected[usable]
+    found, wanted = actual[usable], expected[usable]
+    large = wanted.abs() > 1e-6
+    # What should be zero and is not, no factor explains.
+    if large.sum() >= 2 and (found[~large].abs() <= 1e-6).all():
+        ratio = found[large] / wanted[large]
+        factor = ratio.median().item()
+        if abs(factor) > 1e-6 and (ratio - factor).abs().max() < 1e-3 * abs(factor):
+            if abs(factor - 1) < 1e-3:
+                return ""  # nearly right: something finer than a factor
+            if abs(factor + 1) < 1e-3:
+                return "your numbers have the opposite sign"
+            return f"your numbers are {factor:.4g} times the expected ones"
+    shift = found - wanted
     if (shift - shift[0]).abs().max() < 1e-4 * (1 + shift[0].abs()):
-        return f"your numbers are the expected ones plus {shift[0].item():.4g} everywhere"
+        return f"your numbers are the expected ones plus {shift[0].item():.4g}"
     for first in range(expected.ndim):
         for second in range(first):
             swapped = expected.transpose(first, second)
@@ -390,6 +414,16 @@ def _copy(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copy(one) for key, one in value.items()}
     return value
+
+
+def _restrided(case: Sequence[Any]) -> tuple[Any, ...]:
+    """The same arguments, in memory as the transpose of a transpose has them."""
+    return tuple(
+        argument.transpose(-1, -2).contiguous().transpose(-1, -2)
+        if isinstance(argument, Tensor) and argument.ndim > 1
+        else argument
+        for argument in case
+    )
 
 
 def _same(before: Any, after: Any) -> bool:

@@ -1,13 +1,44 @@
 """Exercises of lesson 00: noise, PSNR, a linear filter, SSIM, and what rounding costs."""
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lessons_lib import metrics
-from lessons_lib.exercises.core import Answer, Exercise, describe, ensure, ensure_batchwise, same
+from lessons_lib.exercises.core import (
+    Answer,
+    Broken,
+    Exercise,
+    describe,
+    ensure,
+    ensure_batchwise,
+    same,
+)
+
+
+def likely_cause(actual: Tensor | float, slips: Mapping[str, Tensor | float]) -> str:
+    """The words that belong to the wrong result which ``actual`` equals; empty if to none."""
+    found = torch.as_tensor(actual).double()
+    for words, slip in slips.items():
+        wrong = torch.as_tensor(slip).double()
+        if found.shape == wrong.shape and torch.allclose(found, wrong, rtol=1e-3, atol=1e-4):
+            return words
+    return ""
+
+
+@contextmanager
+def cause_of(name: str, cause: str) -> Iterator[None]:
+    """Where a call inside breaks the general property ``name``, say that this may be why."""
+    try:
+        yield
+    except Broken as broken:
+        if broken.name == name:
+            broken.cause = cause
+        raise
 
 
 def add_noise(image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
@@ -28,12 +59,12 @@ def gaussian_filter(image: Tensor, width: float) -> Tensor:
 
 def ssim(estimate: Tensor, target: Tensor) -> Tensor:
     """SSIM of each image with the Gaussian window."""
-    return metrics.ssim(estimate, target, "gaussian")
+    return metrics.ssim(estimate, target, "gaussian").to(estimate)
 
 
 def psnr(estimate: Tensor, target: Tensor) -> Tensor:
     """PSNR of each image whose white is 1."""
-    return metrics.psnr(estimate, target)
+    return metrics.psnr(estimate, target).to(estimate)
 
 
 def rounding_cost(decibels: Tensor) -> Tensor:
@@ -49,7 +80,7 @@ def _seeded(seed: int) -> torch.Generator:
 NOISE = Exercise("noise.add_noise", add_noise)
 
 
-@NOISE.holds("sigma = 0 changes nothing")
+@NOISE.holds("sigma = 0 changes nothing", cause="what multiplies the noise?")
 def no_noise(answer: Answer) -> None:
     image = torch.rand(1, 1, 4, 4)
     same(answer(image, 0.0, _seeded(0)), image, case="4 x 4 pixels, sigma 0")
@@ -60,7 +91,7 @@ def no_noise(answer: Answer) -> None:
     cause="is the generator handed to the function that draws, and never seeded again?",
 )
 def reproducible(answer: Answer) -> None:
-    image = torch.zeros(1, 1, 2, 3)
+    image = torch.full((1, 1, 2, 3), 0.5)
     first = answer(image, 0.1, _seeded(1))
     torch.manual_seed(99)
     again, other = answer(image, 0.1, _seeded(1)), answer(image, 0.1, _seeded(2))
@@ -70,6 +101,17 @@ def reproducible(answer: Answer) -> None:
         case="generators with seed 1 and 2",
         expected="different noise",
         actual="the same noise twice",
+    )
+
+
+@NOISE.holds("the noise does not depend on the image")
+def additive(answer: Answer) -> None:
+    dark, bright = (torch.full((1, 1, 5, 5), value) for value in (0.4, 0.6))
+    same(
+        answer(bright, 0.02, _seeded(7)) - bright,
+        answer(dark, 0.02, _seeded(7)) - dark,
+        case="noise on light grey against noise on dark grey, same generator",
+        cause="the model adds: does anything multiply?",
     )
 
 
@@ -124,16 +166,6 @@ def tails(answer: Answer) -> None:
     )
 
 
-@NOISE.holds("the noise does not depend on the image")
-def additive(answer: Answer) -> None:
-    dark, bright = (torch.full((1, 1, 5, 5), value) for value in (0.1, 0.9))
-    same(
-        answer(bright, 0.1, _seeded(7)) - bright,
-        answer(dark, 0.1, _seeded(7)) - dark,
-        case="noise on white against noise on black, same generator",
-    )
-
-
 PSNR = Exercise("metrics.psnr", psnr)
 
 
@@ -143,11 +175,48 @@ def _images(*shape: int) -> tuple[Tensor, Tensor]:
     return target + 0.1 * torch.randn(*shape, dtype=torch.float64), target
 
 
-@PSNR.holds("an error of 0.1 at every pixel gives 20 dB", cause="which logarithm, which factor?")
+@PSNR.holds("an error of 0.1 gives 20 dB", cause="which logarithm, which factor?")
 def twenty(answer: Answer) -> None:
-    _, target = _images(1, 1, 6, 7)
+    target = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64)
+    slips = {
+        "more error must give fewer decibels: which of the two is above, 1 or the MSE?": -20.0,
+        "the logarithm of base 10, not the natural one": 20 * math.log(10),
+        "is it the MSE that the logarithm sees, or its root?": 10.0,
+        "is the factor that of the MSE?": 40.0,
+    }
     for error in (0.1, -0.1):
-        same(answer(target + error, target), torch.tensor([20.0]), case=f"an error of {error}")
+        found = answer(target + error, target)
+        expected = torch.tensor([20.0])
+        cause = likely_cause(found[0], slips)
+        same(found, expected, case=f"one grey pixel, an error of {error}", cause=cause)
+
+
+@PSNR.holds("each image of a batch has a number of its own")
+def psnr_batch(answer: Answer) -> None:
+    ensure_batchwise(answer, *_images(3, 1, 6, 7))
+
+
+@PSNR.holds(
+    "the same error at more pixels gives the same number",
+    cause="a sum grows with the number of pixels, and a mean does not",
+)
+def size_of_image(answer: Answer) -> None:
+    target = torch.full((1, 3, 6, 7), 0.5, dtype=torch.float64)
+    same(
+        answer(target + 0.1, target), torch.tensor([20.0]), case="3 x 6 x 7 values, an error of 0.1"
+    )
+
+
+@PSNR.holds("estimates outside [0, 1] count as they are", cause="is something clipped?")
+def not_clipped(answer: Answer) -> None:
+    for value, error in ((0.0, -0.1), (1.0, 0.1)):
+        target = torch.full((1, 1, 6, 7), 0.5, dtype=torch.float64)
+        target[..., :3] = value
+        same(
+            answer(target + error, target),
+            torch.tensor([20.0]),
+            case=f"grey pixels, some of {value:g}, and an error of {error} at each",
+        )
 
 
 @PSNR.holds("a ten times smaller error adds 20 dB", cause="is the error squared?")
@@ -170,15 +239,10 @@ def squared(answer: Answer) -> None:
     )
 
 
-@PSNR.holds("equal images give infinity")
+@PSNR.holds("equal images give infinity", cause="is a small constant added somewhere?")
 def perfect(answer: Answer) -> None:
     _, target = _images(1, 1, 6, 7)
     same(answer(target, target), torch.tensor([torch.inf]), case="an image and itself")
-
-
-@PSNR.holds("each image of a batch has a number of its own")
-def psnr_batch(answer: Answer) -> None:
-    ensure_batchwise(answer, *_images(3, 1, 6, 7))
 
 
 @PSNR.holds(
@@ -224,13 +288,19 @@ def isotropic(answer: Answer) -> None:
     point = torch.zeros(1, 1, 17, 17)
     point[..., 8, 8] = 1
     spot = answer(point, 1.5)
+    for axis, name in ((-1, "left and right"), (-2, "above and below")):
+        same(
+            spot.flip(axis),
+            spot,
+            case=f"one white pixel: {name} of it",
+            cause="is the window centred on its pixel, and as much added at either side?",
+        )
     ensure(
         bool((spot - spot.mT).abs().max() < 1e-5),
         case="one white pixel, width 1.5",
         expected=f"as much to the right as below, such as {spot[0, 0, 8, 10]:.4f}",
         actual=f"{spot[0, 0, 10, 8]:.4f} two pixels below",
     )
-    same(spot.flip(-1), spot, case="one white pixel, mirrored")
 
 
 @FILTER.holds("a wider filter lets less noise through", cause="where does the width enter?")
@@ -267,24 +337,59 @@ def separate(answer: Answer) -> None:
     )
 
 
+@FILTER.holds(
+    "away from the border, the weights are those of the window",
+    cause="the window reaches ceil(3 width) pixels to each side",
+)
+def weights(answer: Answer) -> None:
+    for width in (0.5, 1.0, 1.9):
+        reach = math.ceil(3 * width)
+        inside = (..., slice(reach, -reach), slice(reach, -reach))
+        image = torch.rand(1, 2, 20, 17)
+        same(
+            answer(image, width)[inside],
+            answer.reference(image, width)[inside],
+            case=f"20 x 17 pixels, width {width:g}, more than {reach} pixels from the border",
+        )
+
+
 FILTER.agrees(
     lambda: [(torch.rand(1, 2, 20, 17), width) for width in (0.5, 1.0, 1.9)],
-    cause="the window reaches ceil(3 width) pixels, and the border is reflected",
+    name="at the border, the picture is reflected",
+    cause="in F.pad, which mode reflects without repeating the last pixel?",
 )
 
 
 SSIM = Exercise("metrics.ssim", ssim)
 
 
-@SSIM.holds("equal images score 1")
+def _single(*shape: int) -> tuple[Tensor, Tensor]:
+    """An estimate and its target in single precision, which any filter of exercise 3 takes."""
+    estimate, target = _images(*shape)
+    return estimate.float(), target.float()
+
+
+@SSIM.holds("each image of a batch has a score of its own")
+def ssim_batch(answer: Answer) -> None:
+    ensure_batchwise(answer, *_single(3, 1, 16, 17))
+
+
+@SSIM.holds(
+    "equal images score 1",
+    cause="for equal images, what stands above the line is what stands below",
+)
 def identical(answer: Answer) -> None:
-    _, target = _images(1, 1, 16, 16)
-    same(answer(target, target), torch.tensor([1.0]), case="an image and itself")
+    _, target = _single(1, 1, 16, 16)
+    same(answer(target, target), torch.tensor([1.0]), case="an image and itself", tolerance=1e-4)
+    black = torch.zeros(1, 1, 16, 16)
+    same(answer(black, black), torch.tensor([1.0]), case="a black image and itself")
 
 
-@SSIM.holds("exchanging the two images changes nothing")
+@SSIM.holds(
+    "exchanging the two images changes nothing", cause="is a mean or variance taken of one twice?"
+)
 def symmetric(answer: Answer) -> None:
-    estimate, target = _images(1, 1, 16, 16)
+    estimate, target = _single(1, 1, 16, 16)
     same(answer(estimate, target), answer(target, estimate), case="(x, y) and (y, x)")
 
 
@@ -293,15 +398,20 @@ def symmetric(answer: Answer) -> None:
     cause="where nothing varies, variances and covariance are 0; look at c1 and the means",
 )
 def brightness(answer: Answer) -> None:
-    dark, bright = (torch.full((1, 1, 16, 16), v, dtype=torch.float64) for v in (0.2, 0.6))
-    same(answer(dark, bright), answer.reference(dark, bright), case="all pixels 0.2, all 0.6")
+    dark, bright = (torch.full((1, 1, 16, 16), v) for v in (0.02, 0.06))
+    same(
+        answer(dark, bright),
+        answer.reference(dark, bright),
+        case="all pixels 0.02, all 0.06",
+        tolerance=1e-4,  # the variances are rounding errors, and no more
+    )
 
 
 @SSIM.holds(
     "an inverted texture scores below zero", cause="a covariance may be negative: is it squared?"
 )
 def inverted(answer: Answer) -> None:
-    _, target = _images(1, 1, 16, 16)
+    _, target = _single(1, 1, 16, 16)
     score = answer(1 - target, target)
     ensure(
         score.item() < -0.5,
@@ -311,14 +421,26 @@ def inverted(answer: Answer) -> None:
     )
 
 
-@SSIM.holds("each image of a batch has a score of its own")
-def ssim_batch(answer: Answer) -> None:
-    ensure_batchwise(answer, *_images(3, 1, 16, 16))
+@SSIM.holds(
+    "windows that reach beyond the border do not count",
+    cause="local_mean returns a smaller map, for the windows inside the image alone",
+)
+def windows_inside(answer: Answer) -> None:
+    _, target = _single(1, 1, 16, 17)
+    estimate = target.clone()
+    estimate[..., 0, 0] += 0.5
+    same(
+        answer(estimate, target),
+        answer.reference(estimate, target),
+        case="16 x 17 pixels, all but the corner equal",
+        tolerance=1e-4,
+    )
 
 
 SSIM.agrees(
-    lambda: [_images(2, 1, 16, 18), _images(1, 3, 16, 16)],
-    cause="compare with the equation: constants, variances, windows inside the image",
+    lambda: [_single(2, 1, 16, 18), _single(1, 3, 16, 16)],
+    tolerance=1e-4,
+    cause="compare with the equation: constants, variances, the mean at the very end",
 )
 
 
@@ -351,16 +473,41 @@ def increasing(answer: Answer) -> None:
     )
 
 
-@ROUNDING.holds("predicts what rounding really costs", cause="in which unit is the MSE?")
+def _rounding_slips(decibels: float) -> dict[str, float]:
+    """What the likely mistakes give, by the words that answer them."""
+    share = 10 ** (decibels / 10)
+    error = 255**2 / share
+    return {
+        "is 10^(dB/10) the ratio of the squares, or of their roots?": 10
+        * math.log10(1 + 1 / (12 * 255 / 10 ** (decibels / 20))),
+        "are both squared, the white and the error?": 10
+        * math.log10(1 + 1 / (12 * 255**2 / 10 ** (decibels / 20))),
+        "in which unit is the MSE? Grey levels squared are asked for": 10
+        * math.log10(1 + share / 12),
+        "is 255 squared, as the error is?": 10 * math.log10(1 + share / (12 * 255)),
+        "the logarithm of base 10, not the natural one": 10 * math.log(1 + 1 / (12 * error)),
+        "how large is the variance of numbers spread evenly over [-1/2, 1/2]?": 10
+        * math.log10(1 + 1 / error),
+        "the factor of 20 is for roots; here the logarithm sees squares": 20
+        * math.log10(1 + 1 / (12 * error)),
+    }
+
+
+@ROUNDING.holds(
+    "predicts what rounding really costs",
+    cause="from decibels to the MSE in grey levels squared, and back: which step differs?",
+)
 def measured(answer: Answer) -> None:
     for decibels in (40.0, 45.0):
         error = 255 * 10 ** (-decibels / 20) * torch.randn(200_000, dtype=torch.float64)
         rounded = error.round()  # the true picture has whole grey levels
         cost = 10 * torch.log10(rounded.square().mean() / error.square().mean())
+        found = answer(_decibels(decibels))
         same(
-            answer(_decibels(decibels)),
+            found,
             cost,
             tolerance=0.01,
+            cause=likely_cause(found[0], _rounding_slips(decibels)),
             case=f"200,000 pixels at {decibels:g} dB, rounded to whole grey levels",
         )
 

@@ -3,7 +3,15 @@
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Exercise, ensure_batchwise, ensure_minimal, same
+from lessons_lib.exercises.core import (
+    FINITE,
+    Answer,
+    Exercise,
+    ensure_batchwise,
+    ensure_minimal,
+    same,
+)
+from lessons_lib.exercises.lesson_00 import cause_of, likely_cause
 from lessons_lib.ops import prox
 from lessons_lib.ops.dictionary import dct_dictionary
 from lessons_lib.ops.patches import (
@@ -56,6 +64,17 @@ def batch_of_images(answer: Answer) -> None:
     ensure_batchwise(answer, torch.rand(2, 1, 5, 4), 3)
 
 
+@EXTRACT.holds("within a patch come the channels one after the other")
+def channels_in_order(answer: Answer) -> None:
+    image = torch.cat([_numbered(2, 2), 10 + _numbered(2, 2)], dim=1)
+    same(
+        answer(image, 2)[0, :, 0],
+        torch.tensor([0.0, 1, 2, 3, 10, 11, 12, 13]),
+        case="2 x 2 pixels, channels 0 … 3 and 10 … 13, size 2",
+        cause="is the first channel complete before the second one starts?",
+    )
+
+
 EXTRACT.agrees(
     lambda: [(torch.rand(2, 1, 7, 5), 3), (torch.rand(1, 1, 9, 8), 8), (torch.rand(1, 2, 6, 6), 2)]
 )
@@ -90,6 +109,23 @@ def mean_of_estimates(answer: Answer) -> None:
         answer(patches, (2, 3), 2),
         expected,
         case="2 x 3 pixels, size 2: the middle column is estimated as 3 and as 5",
+        cause="where a pixel has several estimates, do all of them count alike?",
+    )
+
+
+@AVERAGE.holds(
+    "an estimate of 0 counts like any other",
+    cause="are patches counted, or numbers that are not 0?",
+)
+def zeros_count(answer: Answer) -> None:
+    patches = torch.zeros(1, 4, 2)
+    same(answer(patches, (2, 3), 2), 0.0, case="2 x 3 pixels, size 2, all estimates 0")
+    patches[..., 1] = 4.0
+    same(
+        answer(patches, (2, 3), 2),
+        torch.tensor([0.0, 2.0, 4.0]).expand(1, 1, 2, 3),
+        case="2 x 3 pixels, size 2: the middle column is estimated as 0 and as 4",
+        cause="are patches counted, or numbers that are not 0?",
     )
 
 
@@ -113,7 +149,14 @@ def batch_of_averages(answer: Answer) -> None:
             answer(patches, (4, 5), 2)[i : i + 1],
             answer(patches[i : i + 1], (4, 5), 2),
             case=f"image {i} of 2, and it alone",
+            cause="an operation that mixes the members of the batch: check its axes",
         )
+
+
+@AVERAGE.holds("channels do not mix", cause="a patch of two channels is twice as long")
+def channels_apart(answer: Answer) -> None:
+    image = torch.rand(1, 2, 5, 6)
+    same(answer(extract_patches(image, 3), (5, 6), 3), image, case="2 channels of 5 x 6 pixels")
 
 
 AVERAGE.agrees(
@@ -135,13 +178,18 @@ def keeps(answer: Answer) -> None:
         answer(z, 1.0),
         z,
         case="z = [1.5, 4, 1.01], threshold 1",
-        cause="does anything shrink that should stay?",
+        cause="are the large entries those that stay, and exactly as they are?",
     )
 
 
 @HARD.holds("small entries become zero")
 def removes(answer: Answer) -> None:
-    same(answer(torch.tensor([0.5, 0.0, 0.99]), 1.0), 0.0, case="z = [0.5, 0, 0.99], threshold 1")
+    same(
+        answer(torch.tensor([0.5, 0.0, 0.99]), 1.0),
+        0.0,
+        case="z = [0.5, 0, 0.99], threshold 1",
+        cause="up to which size is an entry dropped?",
+    )
 
 
 @HARD.holds("only the magnitude decides, not the sign")
@@ -153,6 +201,13 @@ def odd(answer: Answer) -> None:
         case="z and −z, threshold 0.7",
         cause="what happens to large negative entries?",
     )
+
+
+@HARD.holds("threshold 0 changes nothing")
+def threshold_zero(answer: Answer) -> None:
+    z = torch.tensor([0.5, 0.0, -2.0])
+    with cause_of(FINITE, "what is 0 divided by here?"):
+        same(answer(z, 0.0), z, case="z = [0.5, 0, -2], threshold 0")
 
 
 @HARD.holds("is a minimiser of ½(u − z)² + ½ threshold² for u ≠ 0")
@@ -174,6 +229,36 @@ HARD.agrees(lambda: [(torch.randn(2, 5, 7), 0.8), (torch.randn(4, 3), 0.0), (tor
 
 
 DENOISE = Exercise("denoise.dct", dct_denoise)
+
+
+@DENOISE.holds("a constant image stays as it is")
+def constant(answer: Answer) -> None:
+    result = answer(torch.full((1, 1, 9, 10), 0.6), 0.4, 4, 1)
+    same(
+        result[..., 3:-3, 3:-3],
+        0.6,
+        case="9 x 10 pixels of 0.6, size 4, stride 1, threshold 0.4, inside",
+        cause="where does the mean of a patch go?",
+    )
+    same(
+        result,
+        0.6,
+        case="9 x 10 pixels of 0.6, size 4, stride 1, threshold 0.4, up to the border",
+        cause="how many estimates has a pixel at the border?",
+    )
+
+
+@DENOISE.holds("every pixel gets an estimate, whatever the stride")
+def covers(answer: Answer) -> None:
+    for stride in (4, 3):
+        with cause_of(FINITE, "the last patches must reach the border, as extract_patches sees to"):
+            result = answer(torch.full((1, 1, 10, 12), 0.6), 0.4, 4, stride)
+        same(
+            result,
+            0.6,
+            case=f"10 x 12 pixels of 0.6, size 4, stride {stride}",
+            cause="the last patches must reach the border, as extract_patches sees to",
+        )
 
 
 @DENOISE.holds("threshold 0 changes nothing")
@@ -209,13 +294,23 @@ def only_means(answer: Answer) -> None:
     image = torch.rand(1, 1, 8, 8)
     blocks = image.view(2, 4, 2, 4).mean(dim=(1, 3))
     expected = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1)[None, None]
-    same(answer(image, 100.0, 4, 4), expected, case="8 x 8 pixels in four blocks, threshold 100")
+    same(
+        answer(image, 100.0, 4, 4),
+        expected,
+        case="8 x 8 pixels in four blocks, threshold 100",
+        cause="are the patches cut and put back with the stride that is given?",
+    )
 
 
 @DENOISE.holds("one patch: its DCT is the old one, without its small entries")
 def thresholded(answer: Answer) -> None:
     image, basis = torch.rand(1, 1, 4, 4), dct_dictionary(4, 16)
     before, after = basis.T @ image.flatten(), basis.T @ answer(image, 0.3, 4, 1).flatten()
+    shrunk = prox.soft_threshold(before, 0.3)
+    shrunk[0] = before[0]
+    cause = likely_cause(
+        after, {"is the threshold hard?": shrunk, "is anything thresholded at all?": before}
+    )
     small = before.abs() <= 0.3
     small[0] = False
     same(
@@ -223,14 +318,14 @@ def thresholded(answer: Answer) -> None:
         0.0,
         case="4 x 4 pixels, size 4: entries of at most 0.3, without the mean",
         tolerance=1e-4,
-        cause="is it the codes that are thresholded, by the given number?",
+        cause=cause or "is it the codes that are thresholded, by the given number?",
     )
     same(
         after[~small],
         before[~small],
         case="4 x 4 pixels, size 4: entries above 0.3",
         tolerance=1e-4,
-        cause="is the threshold hard?",
+        cause=cause or "is it the codes that are thresholded, by the given number?",
     )
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Exercise, ensure, ensure_minimal, same
+from lessons_lib.exercises.core import FINITE, SHAPE, Answer, Exercise, ensure, ensure_minimal, same
+from lessons_lib.exercises.lesson_00 import cause_of, likely_cause
 from lessons_lib.ops import prox
 from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms, spectral_norm
 from lessons_lib.solvers import fista
@@ -62,16 +63,37 @@ SOFT = Exercise("prox.soft_threshold", prox.soft_threshold)
 
 @SOFT.holds("entries below the threshold become zero")
 def dead_zone(answer: Answer) -> None:
-    same(answer(torch.tensor([-0.9, 0.0, 0.5]), 1.0), 0.0, case="z = [-0.9, 0, 0.5], threshold 1")
+    same(
+        answer(torch.tensor([-0.9, 0.0, 0.5]), 1.0),
+        0.0,
+        case="z = [-0.9, 0, 0.5], threshold 1",
+        cause="which entries does it set to 0?",
+    )
 
 
-@SOFT.holds(
-    "large entries come closer to zero by the threshold",
-    cause="by how much does a kept entry shrink, and in which direction?",
-)
+@SOFT.holds("large entries come closer to zero by the threshold")
 def shrinks(answer: Answer) -> None:
     z = torch.tensor([3.0, -3.0, 7.0])
-    same(answer(z, 1.0), torch.tensor([2.0, -2.0, 6.0]), case="z = [3, -3, 7], threshold 1")
+    found = answer(z, 1.0)
+    slips = {
+        "what becomes of large negative entries?": torch.tensor([2.0, 0.0, 6.0]),
+        "where does the sign come back?": torch.tensor([2.0, 2.0, 6.0]),
+        "a kept entry shrinks as well: by how much?": z,
+    }
+    same(
+        found,
+        torch.tensor([2.0, -2.0, 6.0]),
+        case="z = [3, -3, 7], threshold 1",
+        cause=likely_cause(found, slips)
+        or "by how much does a kept entry shrink, and in which direction?",
+    )
+
+
+@SOFT.holds("threshold 0 changes nothing")
+def threshold_zero(answer: Answer) -> None:
+    z = torch.tensor([0.5, 0.0, -2.0])
+    with cause_of(FINITE, "what is 0 divided by here?"):
+        same(answer(z, 0.0), z, case="z = [0.5, 0, -2], threshold 0")
 
 
 @SOFT.holds("is the minimiser of ½‖u − z‖² + λ‖u‖₁")
@@ -92,16 +114,25 @@ LIPSCHITZ = Exercise("ista.lipschitz", lipschitz)
 
 @LIPSCHITZ.holds("an orthonormal dictionary has L = 1")
 def orthonormal(answer: Answer) -> None:
-    same(answer(dct_dictionary(3, 9)), 1.0, case="cosines of 3 x 3 pixels", tolerance=1e-3)
+    found = answer(dct_dictionary(3, 9))
+    same(
+        found,
+        1.0,
+        case="9 cosines of 3 x 3 pixels",
+        tolerance=1e-3,
+        cause=likely_cause(found, {"that is the sum of all eigenvalues: which one is wanted?": 9.0})
+        or "such a dictionary leaves the length of every vector as it is: which length is scaled?",
+    )
 
 
-@LIPSCHITZ.holds("atoms twice as long have four times the L", cause="is it a norm, or its square?")
+@LIPSCHITZ.holds("atoms twice as long have four times the L")
 def quadratic(answer: Answer) -> None:
     same(
         answer(2 * dct_dictionary(3, 9)),
         4.0,
-        case="cosines of 3 x 3 pixels, times 2",
+        case="9 cosines of 3 x 3 pixels, times 2",
         tolerance=1e-3,
+        cause="is it a norm, or its square?",
     )
 
 
@@ -132,28 +163,68 @@ def opposite(answer: Answer) -> None:
 LIPSCHITZ.agrees(
     lambda: [(d,) for d in (torch.randn(6, 9), torch.randn(16, 8), dct_dictionary(4, 36))],
     tolerance=1e-3,
+    cause="are there enough iterations?",
 )
 
 
 ISTA = Exercise("ista.ista", ista)
 
 
-@ISTA.holds(
-    "one step from zero is soft thresholding of step · Dᵀy",
-    cause="which threshold belongs to a step of this size?",
-)
+@ISTA.holds("there are as many objectives as iterations")
+def counts(answer: Answer) -> None:
+    for iterations in (1, 3):
+        with cause_of(SHAPE, "codes are (K, N), and each iteration records one number, after it"):
+            answer(*_small_problem(), 0.5, 0.3, iterations)
+
+
+@ISTA.holds("patches of zeros have codes of zero")
+def starts_at_zero(answer: Answer) -> None:
+    patches, dictionary = _small_problem()
+    codes, _ = answer(0 * patches, dictionary, 0.5, 0.3, 1)
+    same(codes, 0.0, case="patches of zeros, 1 iteration", cause="from which codes does it start?")
+
+
+def _first_steps(
+    patches: Tensor, dictionary: Tensor, lam: float, step: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Codes after one step from zero, and after the likely mistakes, by words that answer them."""
+    shrink, correlation = prox.soft_threshold, dictionary.T @ patches
+    forward = step * correlation
+    right = shrink(forward, step * lam)
+    back = dictionary.T @ (patches - dictionary @ right)
+    ahead = dictionary.T @ (patches - dictionary @ correlation)
+    slips = {
+        "this is what two steps give: how often does the loop run?": shrink(
+            right + step * back, step * lam
+        ),
+        "this is what no step gives: how often does the loop run?": torch.zeros_like(right),
+        "from which codes does it start?": shrink(correlation + step * ahead, step * lam),
+        "which threshold belongs to a step of this size?": shrink(forward, lam),
+        "is the gradient multiplied by the step?": shrink(correlation, step * lam),
+        "step and threshold: do both of them know the size of the step?": shrink(correlation, lam),
+        "which way is downhill? The residual is patches minus their estimate": -right,
+        "the threshold comes after the gradient step, and sees its result": forward,
+        "kept entries shrink as well: is the threshold soft?": prox.hard_threshold(
+            forward, step * lam
+        ),
+    }
+    return right, slips
+
+
+@ISTA.holds("one step from zero is soft thresholding of step · Dᵀy")
 def first_step(answer: Answer) -> None:
     patches, dictionary = _small_problem()
-    expected = prox.soft_threshold(0.3 * dictionary.T @ patches, 0.3 * 0.5)
+    expected, slips = _first_steps(patches, dictionary, 0.5, 0.3)
+    found, _ = answer(patches, dictionary, 0.5, 0.3, 1)
     same(
-        answer(patches, dictionary, 0.5, 0.3, 1)[0], expected, case="λ = 0.5, step 0.3, 1 iteration"
+        found,
+        expected,
+        case="λ = 0.5, step 0.3, 1 iteration",
+        cause=likely_cause(found, slips) or "a gradient step, then a soft threshold",
     )
 
 
-@ISTA.holds(
-    "with orthonormal atoms and step 1, one step solves it, and more change nothing",
-    cause="does a step start from the codes of the step before?",
-)
+@ISTA.holds("with orthonormal atoms and step 1, one step solves it, and more change nothing")
 def orthonormal_codes(answer: Answer) -> None:
     patches, dictionary = torch.randn(9, 4), dct_dictionary(3, 9)
     expected = prox.soft_threshold(dictionary.T @ patches, 0.5)
@@ -162,6 +233,7 @@ def orthonormal_codes(answer: Answer) -> None:
             answer(patches, dictionary, 0.5, 1.0, iterations)[0],
             expected,
             case=f"9 cosines, λ = 0.5, {iterations} iterations",
+            cause="does a step start from the codes of the step before?",
         )
 
 
@@ -169,11 +241,22 @@ def orthonormal_codes(answer: Answer) -> None:
 def objective_of_codes(answer: Answer) -> None:
     patches, dictionary = _small_problem()
     codes, values = answer(patches, dictionary, 0.5, 0.3, 4)
+    before, _ = answer(patches, dictionary, 0.5, 0.3, 3)
+    right = objective(patches, dictionary, codes, 0.5)
+    fit = right - prox.l1_penalty(codes, 0.5)
+    slips = {
+        "is it recorded before the step, or after it?": objective(patches, dictionary, before, 0.5),
+        "where is the penalty?": fit,
+        "does the fit have its factor of one half?": right + fit,
+        "is it summed over patches, or a mean of them?": right / patches.shape[1],
+        "in which order are they recorded?": values[0],
+    }
     same(
         values[-1],
-        objective(patches, dictionary, codes, 0.5),
+        right,
         case="λ = 0.5, 4 iterations",
-        cause="is it recorded after the step, with both of its terms, summed over patches?",
+        cause=likely_cause(values[-1], slips)
+        or "is it recorded after the step, with both of its terms, summed over patches?",
     )
 
 
@@ -200,27 +283,52 @@ def convergence(answer: Answer) -> None:
         objective(patches, dictionary, codes, 0.5),
         case="1000 iterations, λ = 0.5",
         tolerance=1e-4,
+        cause="do all the iterations run, each from where the last one ended?",
     )
 
 
 ISTA.agrees(
-    lambda: [(*_small_problem(), 0.4, 0.2, 5), (*_small_problem(), 1.0, 0.05, 12)], tolerance=1e-4
+    lambda: [
+        (*_small_problem(), 0.4, 0.2, 5),
+        (*_small_problem(), 1.0, 0.05, 12),
+        (*_small_problem(), 0.0, 0.1, 3),
+    ],
+    tolerance=1e-4,
 )
 
 
 KKT = Exercise("ista.kkt", kkt_violation)
 
 
-@KKT.holds(
-    "codes of zero: by how much the largest |dᵀy| exceeds λ",
-    cause="what may the correlation of an unused atom be?",
-)
+@KKT.holds("there is one number per patch")
+def one_per_patch(answer: Answer) -> None:
+    patches, dictionary = _small_problem()
+    with cause_of(SHAPE, "a patch is a column: over which axis do its atoms run?"):
+        answer(patches, dictionary, torch.randn(9, 5), 0.5)
+
+
+@KKT.holds("codes of zero: by how much the largest |dᵀy| exceeds λ")
 def zero_codes(answer: Answer) -> None:
-    patches, dictionary = torch.tensor([[2.0, 0.3], [-3.0, 0.4]]), torch.eye(2)
+    patches, dictionary = torch.tensor([[2.0, 0.3, 1.0], [-3.0, 0.4, 1.0]]), torch.eye(2)
+    found = answer(patches, dictionary, torch.zeros(2, 3), 0.5)
+    slips = {
+        "the largest violation, or the mean over the atoms?": torch.tensor([2.0, 0.0, 0.5]),
+        "the largest violation, or the sum over the atoms?": torch.tensor([4.0, 0.0, 1.0]),
+        "the smallest violation, or the largest?": torch.tensor([1.5, 0.0, 0.5]),
+        "a distance, or its square?": torch.tensor([6.25, 0.0, 0.25]),
+        "only what exceeds λ violates anything": torch.tensor([3.0, 0.4, 1.0]),
+        "is a correlation below λ a violation, if the atom is not in use?": torch.tensor(
+            [2.5, -0.1, 0.5]
+        ),
+        "an atom that is not in use is not asked to have the correlation λ": torch.tensor(
+            [2.5, 0.2, 0.5]
+        ),
+    }
     same(
-        answer(patches, dictionary, torch.zeros(2, 2), 0.5),
-        torch.tensor([2.5, 0.0]),
-        case="y = (2, −3) and y = (0.3, 0.4), D the identity, λ = 0.5",
+        found,
+        torch.tensor([2.5, 0.0, 0.5]),
+        case="y = (2, −3), (0.3, 0.4) and (1, 1), D the identity, λ = 0.5",
+        cause=likely_cause(found, slips) or "what may the correlation of an unused atom be?",
     )
 
 
@@ -259,6 +367,7 @@ def symmetric(answer: Answer) -> None:
         answer(-patches, dictionary, -codes, 0.4),
         answer(patches, dictionary, codes, 0.4),
         case="random patches and codes, λ = 0.4",
+        cause="where do the signs of the codes enter?",
     )
 
 
@@ -273,7 +382,7 @@ KKT.agrees(
 REFIT = Exercise("ista.refit", refit)
 
 
-@REFIT.holds("zeros stay zero")
+@REFIT.holds("zeros stay zero", cause="are the zeros put back after each step?")
 def keeps_zeros(answer: Answer) -> None:
     patches, dictionary = _small_problem()
     codes = prox.hard_threshold(torch.randn(9, 5), 0.8)
@@ -284,25 +393,55 @@ def keeps_zeros(answer: Answer) -> None:
     )
 
 
-@REFIT.holds(
-    "with orthonormal atoms and step 1, kept entries become those of Dᵀy",
-    cause="which way does a gradient step go, and what is shrunk that should not be?",
-)
-def undoes_shrinkage(answer: Answer) -> None:
-    patches, dictionary = torch.randn(9, 4), dct_dictionary(3, 9)
-    plain = dictionary.T @ patches
-    same(
-        answer(patches, dictionary, prox.soft_threshold(plain, 0.5), 1.0, 1),
-        prox.hard_threshold(plain, 0.5),
-        case="9 cosines, λ = 0.5, 1 iteration",
-    )
-
-
 @REFIT.holds("starts from the codes that it is given")
 def starts_at_codes(answer: Answer) -> None:
     patches, dictionary = _small_problem()
     codes = prox.hard_threshold(torch.randn(9, 5), 0.8)
-    same(answer(patches, dictionary, codes, 0.0, 3), codes, case="step 0, 3 iterations")
+    found = answer(patches, dictionary, codes, 0.0, 3)
+    slips = {"from which codes does it start?": 0 * codes}
+    cause = likely_cause(found, slips) or "what changes the codes beside a step of size 0?"
+    same(found, codes, case="step 0, 3 iterations", cause=cause)
+
+
+@REFIT.holds("with orthonormal atoms and step 1, kept entries become those of Dᵀy")
+def undoes_shrinkage(answer: Answer) -> None:
+    patches, dictionary = torch.randn(9, 4), dct_dictionary(3, 9)
+    plain = dictionary.T @ patches
+    codes = prox.soft_threshold(plain, 0.5)
+    kept = prox.hard_threshold(plain, 0.5)
+    found = answer(patches, dictionary, codes, 1.0, 1)
+    slips = {
+        "which way is downhill?": 2 * codes - kept,
+        "does the loop run, and is anything shrunk that should not be?": codes,
+    }
+    same(
+        found,
+        kept,
+        case="9 cosines, λ = 0.5, 1 iteration",
+        cause=likely_cause(found, slips) or "is anything shrunk that should not be?",
+    )
+
+
+@REFIT.holds("one iteration is one step")
+def one_step(answer: Answer) -> None:
+    patches, dictionary = _small_problem()
+    codes = prox.hard_threshold(torch.randn(9, 5), 0.8)
+    found = answer(patches, dictionary, codes, 0.2, 1)
+    slips = {
+        "how often does the loop run?": answer.reference(patches, dictionary, codes, 0.2, 2),
+        "the gradient of ½‖·‖² has no factor of 2": answer.reference(
+            patches, dictionary, codes, 0.4, 1
+        ),
+        "is the gradient multiplied by the step?": answer.reference(
+            patches, dictionary, codes, 1.0, 1
+        ),
+    }
+    same(
+        found,
+        answer.reference(patches, dictionary, codes, 0.2, 1),
+        case="step 0.2, 1 iteration",
+        cause=likely_cause(found, slips) or "a gradient step of the given size, then the zeros",
+    )
 
 
 @REFIT.holds("many steps reach the least squares fit on the atoms in use")
@@ -316,6 +455,7 @@ def least_squares(answer: Answer) -> None:
         expected,
         case="2 of 4 atoms in use, step 0.5, 500 iterations",
         tolerance=1e-3,
+        cause="do all the iterations run, each from where the last one ended?",
     )
 
 

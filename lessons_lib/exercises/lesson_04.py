@@ -74,23 +74,66 @@ def _small(steps: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 LAYER = Exercise("lista.layer", layer)
 
 
-@LAYER.holds(
-    "with C = D/L and Λ = λ/L it is a step of ISTA", cause="which of the two matrices is turned?"
-)
-def one_step_of_ista(answer: Answer) -> None:
-    patches, _, D, _ = _small()
-    L = spectral_norm(D) ** 2
-    before, _ = ista(patches, D, 0.3, max_iterations=4, tolerance=0)
-    after, _ = ista(patches, D, 0.3, max_iterations=5, tolerance=0)
+@LAYER.holds("from codes of zero, C looks at the patch", cause="which matrix is turned, C or D?")
+def first_look(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
     same(
-        answer(before, patches, D / L, D, torch.full((8, 1), 0.3 / L)),
-        after,
-        case="ISTA's fifth step for 5 patches and 8 atoms",
+        answer(torch.zeros(8, 5), patches, C[0], D, 0 * thresholds[0]),
+        C[0].T @ patches,
+        case="z = 0 and thresholds of 0",
+    )
+
+
+@LAYER.holds("what was found before stays in the sum", cause="to what is the new part added?")
+def old_codes(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    codes = torch.randn(8, 5)
+    same(
+        answer(codes, patches, 0 * C[0], D, 0 * thresholds[0]),
+        codes,
+        case="C = 0 and thresholds of 0",
     )
 
 
 @LAYER.holds(
-    "a code that explains its patch only shrinks", cause="what is left to explain if y = Dz?"
+    "D explains, and only the rest is looked at", cause="what is left of the patch beside Dz?"
+)
+def the_rest(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    codes = torch.randn(8, 5)
+    same(
+        answer(codes, 0 * patches, C[0], D, 0 * thresholds[0]),
+        codes - C[0].T @ D @ codes,
+        case="y = 0 and thresholds of 0",
+    )
+    same(
+        answer(codes, D @ codes, C[0], D, 0 * thresholds[0]),
+        codes,
+        case="y = Dz and thresholds of 0",
+    )
+
+
+@LAYER.holds("what is below its threshold becomes zero, old or new")
+def threshold_last(answer: Answer) -> None:
+    patches, C, D, _ = _small()
+    codes, thresholds = torch.full((8, 5), 0.1), torch.full((8, 1), 0.2)
+    cause = "the threshold comes last: is it that of the whole sum?"
+    same(
+        answer(codes, D @ codes, C[0], D, thresholds),
+        0.0,
+        case="y = Dz, all codes 0.1, all thresholds 0.2",
+        cause=cause,
+    )
+    same(
+        answer(0 * codes, 0.01 * patches, C[0], D, thresholds),
+        0.0,
+        case="z = 0, a faint y, all thresholds 0.2",
+        cause=cause,
+    )
+
+
+@LAYER.holds(
+    "what is above its threshold becomes smaller by it", cause="a soft threshold, or a hard one?"
 )
 def explained(answer: Answer) -> None:
     _, C, D, _ = _small()
@@ -99,23 +142,6 @@ def explained(answer: Answer) -> None:
         answer(codes, D @ codes, C[0], D, thresholds),
         soft_threshold(codes, thresholds),
         case="y = Dz, all thresholds 0.2",
-    )
-
-
-@LAYER.holds("C looks at the patch, D explains it", cause="C and D are not the same matrix here")
-def two_roles(answer: Answer) -> None:
-    patches, C, D, thresholds = _small()
-    nothing = torch.zeros(8, 5)
-    same(
-        answer(nothing, patches, C[0], D, 0 * thresholds[0]),
-        C[0].T @ patches,
-        case="z = 0 and thresholds of 0",
-    )
-    codes = torch.randn(8, 5)
-    same(
-        answer(codes, 0 * patches, C[0], D, 0 * thresholds[0]),
-        codes - C[0].T @ D @ codes,
-        case="y = 0 and thresholds of 0",
     )
 
 
@@ -130,6 +156,33 @@ def own_threshold(answer: Answer) -> None:
     )
 
 
+@LAYER.holds(
+    "with C = D/L and Λ = λ/L it is a step of ISTA",
+    cause="one threshold of the sum, or one for each part?",
+)
+def one_step_of_ista(answer: Answer) -> None:
+    patches, _, D, _ = _small()
+    L = spectral_norm(D) ** 2
+    before, _ = ista(patches, D, 0.3, max_iterations=4, tolerance=0)
+    after, _ = ista(patches, D, 0.3, max_iterations=5, tolerance=0)
+    same(
+        answer(before, patches, D / L, D, torch.full((8, 1), 0.3 / L)),
+        after,
+        case="ISTA's fifth step for 5 patches and 8 atoms",
+    )
+
+
+@LAYER.holds(
+    "gradients reach the codes, C, D and the thresholds",
+    cause="no_grad, .detach() and .data cut them off: a layer is to be trained",
+)
+def layer_trains(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    given = {"z": torch.randn(8, 5), "C": C[0], "D": D, "Λ": thresholds[0] + 0.01}
+    codes, C, D, thresholds = (value.requires_grad_() for value in given.values())
+    ensure_gradients(answer(codes, patches, C, D, thresholds), given, case="one layer")
+
+
 LAYER.agrees(
     lambda: [
         (torch.randn(8, 5), patches, C[0], D, thresholds[0])
@@ -141,7 +194,59 @@ LAYER.agrees(
 UNROLL = Exercise("lista.unroll", unroll)
 
 
-@UNROLL.holds("with ISTA's weights its last codes are ISTA's", cause="where does it start?")
+@UNROLL.holds("the first layer starts from codes of zero", cause="where does it start?")
+def from_zero(answer: Answer) -> None:
+    patches, C, D, thresholds = _small(1)
+    same(
+        answer(patches, C, D, thresholds)[0],
+        soft_threshold(C[0].T @ patches, thresholds[0]),
+        case="a network of one layer",
+    )
+
+
+@UNROLL.holds("the codes after every layer are kept, in order", cause="what is stacked, and when?")
+def every_layer(answer: Answer) -> None:
+    patches, C, D, thresholds = _small(1)
+    C, thresholds = C.repeat(3, 1, 1), thresholds.repeat(3, 1, 1)
+    found = answer(patches, C, D, thresholds)
+    for steps in (1, 2):
+        same(
+            found[steps - 1],
+            answer(patches, C[:steps], D, thresholds[:steps])[-1],
+            case=f"layer {steps} of 3 that are all alike, and the last of a network of {steps}",
+        )
+
+
+@UNROLL.holds(
+    "a layer goes on from the codes of the layer before", cause="which codes does it get?"
+)
+def goes_on(answer: Answer) -> None:
+    patches, C, D, thresholds = _small(1)
+    found = answer(patches, C.repeat(3, 1, 1), D, thresholds.repeat(3, 1, 1))
+    for k in (1, 2):
+        same(
+            found[k],
+            layer(found[k - 1], patches, C[0], D, thresholds[0]),
+            case=f"layer {k + 1} of 3 that are all alike",
+        )
+
+
+@UNROLL.holds(
+    "layer k uses the weights of layer k", cause="does the loop go through C and Λ, from the first?"
+)
+def own_weights(answer: Answer) -> None:
+    patches, C, D, thresholds = _small()
+    found = answer(patches, C, D, thresholds)
+    for k in range(3):
+        before = found[k - 1] if k else torch.zeros(8, 5)
+        same(
+            found[k],
+            layer(before, patches, C[k], D, thresholds[k]),
+            case=f"layer {k + 1} of 3, whose weights all differ",
+        )
+
+
+@UNROLL.holds("with ISTA's weights its last codes are ISTA's")
 def all_of_ista(answer: Answer) -> None:
     patches, _, D, _ = _small()
     L = spectral_norm(D) ** 2
@@ -151,31 +256,6 @@ def all_of_ista(answer: Answer) -> None:
         ista(patches, D, 0.3, max_iterations=6, tolerance=0)[0],
         case="C = D/L and Λ = λ/L in six layers",
     )
-
-
-@UNROLL.holds("the codes after every layer are kept, in order", cause="what is stacked, and when?")
-def every_layer(answer: Answer) -> None:
-    patches, C, D, thresholds = _small()
-    found = answer(patches, C, D, thresholds)
-    for steps in (1, 2):
-        same(
-            found[steps - 1],
-            answer(patches, C[:steps], D, thresholds[:steps])[-1],
-            case=f"layer {steps} of 3, and the last of a network of {steps}",
-        )
-
-
-@UNROLL.holds("layer k uses the weights of layer k", cause="does the loop go through C and Λ?")
-def own_weights(answer: Answer) -> None:
-    patches, C, D, thresholds = _small()
-    found = answer(patches, C, D, thresholds)
-    for k in range(3):
-        before = found[k - 1] if k else torch.zeros(8, 5)
-        same(
-            found[k],
-            soft_threshold(before + C[k].T @ (patches - D @ before), thresholds[k]),
-            case=f"layer {k + 1} of 3, whose weights all differ",
-        )
 
 
 @UNROLL.holds("patches and thresholds twice as large give codes twice as large")
@@ -188,35 +268,48 @@ def homogeneous(answer: Answer) -> None:
     )
 
 
-@UNROLL.holds("it can be trained: every weight gets a gradient", cause="is a .detach() in the way?")
+@UNROLL.holds(
+    "it can be trained: every weight gets a gradient", cause="is a .detach() or no_grad in the way?"
+)
 def trainable(answer: Answer) -> None:
     patches, C, D, thresholds = _small()
-    found = answer(patches, C.requires_grad_(), D, thresholds.requires_grad_())
-    weights = {tuple(weight.shape): weight for weight in _leaves(found.grad_fn)}
-    for name, shape in {"C": C.shape, "Λ": thresholds.shape}.items():
-        reached = 0
-        if tuple(shape) in weights:
-            value = found[-1].square().sum()
-            (slope,) = torch.autograd.grad(value, weights[tuple(shape)], retain_graph=True)
-            reached = int((slope.flatten(1) != 0).any(dim=1).sum())
-        ensure(
-            reached == len(C),
-            case=f"the gradient of the last of {len(C)} layers",
-            expected=f"it reaches {name} of {len(C)} layers",
-            actual=f"it reaches {reached}",
-        )
+    given = {"C": C.requires_grad_(), "Λ": (thresholds + 0.01).requires_grad_()}
+    found = answer(patches, C, D, given["Λ"])
+    ensure_gradients(found[-1], given, case=f"the codes after the last of {len(C)} layers")
 
 
-def _leaves(node: Any) -> list[Tensor]:
-    """The tensors that a result was computed from and that want gradients.
+def ensure_gradients(result: Tensor, given: dict[str, Tensor], *, case: str) -> None:
+    """Break the property unless gradients of ``result`` reach all that is given, layer by layer.
 
     An answer works on copies of its arguments, so they have to be found from its result.
     """
-    if node is None:
+    leaves = _leaves(result.grad_fn, set())
+    for name, wanted in given.items():
+        found = [
+            leaf for leaf in leaves if leaf.shape == wanted.shape and torch.equal(leaf, wanted)
+        ]
+        reached = torch.zeros(1, dtype=torch.bool)
+        if found:
+            # A sum of the entries, each with a weight, so that nothing cancels by chance.
+            value = (result * torch.linspace(1, 2, result.numel()).view_as(result)).sum()
+            (slope,) = torch.autograd.grad(value, found[0], retain_graph=True)
+            reached = (slope.flatten(1) != 0).any(dim=1) if slope.ndim > 2 else (slope != 0).any()
+        ensure(
+            bool(reached.all()),
+            case=f"the gradient of {case}",
+            expected=f"it reaches all of {name}",
+            actual=f"it reaches a part of {name}" if reached.any() else f"it does not reach {name}",
+        )
+
+
+def _leaves(node: Any, seen: set[Any]) -> list[Tensor]:
+    """The tensors that a result was computed from and that want gradients."""
+    if node is None or node in seen:
         return []
+    seen.add(node)
     if hasattr(node, "variable"):
         return [node.variable]
-    return [leaf for following, _ in node.next_functions for leaf in _leaves(following)]
+    return [leaf for following, _ in node.next_functions for leaf in _leaves(following, seen)]
 
 
 def _like_the_model() -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -232,6 +325,15 @@ UNROLL.agrees(_like_the_model)
 DESCEND = Exercise("lista.descend", descend)
 
 
+def _slope(C: Tensor, thresholds: Tensor) -> Tensor:
+    """A plane, which falls by 1, 2, 3 … along the entries of C, and of Λ."""
+    falls = (torch.arange(1.0, weight.numel() + 1).view_as(weight) for weight in (C, thresholds))
+    return -sum(
+        ((fall * weight).sum() for fall, weight in zip(falls, (C, thresholds), strict=True)),
+        torch.zeros(()),
+    )
+
+
 def _bowl(C: Tensor, thresholds: Tensor) -> Tensor:
     """``½‖C − 1‖² + ½‖Λ − 2‖²``."""
     return ((C - 1).square().sum() + (thresholds - 2).square().sum()) / 2
@@ -242,21 +344,18 @@ def _product(C: Tensor, thresholds: Tensor) -> Tensor:
     return C.sum() * thresholds.sum()
 
 
-@DESCEND.holds("both weights go downhill", cause="which sign has a step against the gradient?")
+@DESCEND.holds("both weights go downhill", cause="is each of them moved, by rate times its slope?")
 def downhill(answer: Answer) -> None:
-    C, thresholds = torch.zeros(2, 3, 4), torch.zeros(2, 4, 1)
-    found = answer(_bowl, C, thresholds, 0.1)
-    same(found[0], 0.1, case="½‖C − 1‖² + ½‖Λ − 2‖² at zero, rate 0.1: the new C")
-    same(found[1], 0.2, case="½‖C − 1‖² + ½‖Λ − 2‖² at zero, rate 0.1: the new Λ")
+    C, thresholds = torch.zeros(1, 2, 3), torch.zeros(1, 3, 1)
+    found = answer(_slope, C, thresholds, 0.1)
+    case = "a loss with the slopes −1, −2, … in the entries of C, and of Λ, at zero; rate 0.1"
+    same(found[0], torch.arange(1, 7).view(1, 2, 3) / 10, case=f"{case}: the new C")
+    same(found[1], torch.arange(1, 4).view(1, 3, 1) / 10, case=f"{case}: the new Λ")
 
 
-@DESCEND.holds("a rate of 0 changes nothing")
-def standing_still(answer: Answer) -> None:
-    C, thresholds = torch.randn(2, 3, 4), torch.rand(2, 4, 1)
-    same(answer(_bowl, C, thresholds, 0.0), (C, thresholds), case="rate 0")
-
-
-@DESCEND.holds("no threshold becomes negative", cause="a gradient step knows no limits: set one")
+@DESCEND.holds(
+    "no threshold becomes negative", cause="a gradient step knows no limits: where must it stop?"
+)
 def not_negative(answer: Answer) -> None:
     C, thresholds = torch.ones(1, 3, 2), torch.tensor([[[0.3], [1.0]]])
     found = answer(lambda C, thresholds: C.sum() + 6 * thresholds.sum(), C, thresholds, 0.1)
@@ -265,6 +364,20 @@ def not_negative(answer: Answer) -> None:
         torch.tensor([[[0.0], [0.4]]]),
         case="thresholds 0.3 and 1, of which the step takes 0.6 each",
     )
+
+
+@DESCEND.holds("C may become negative")
+def without_limit(answer: Answer) -> None:
+    C, thresholds = torch.ones(2, 3, 4), torch.ones(2, 4, 1)
+    found = answer(lambda C, thresholds: C.sum() + thresholds.sum(), C, thresholds, 3.0)
+    case = "the loss ΣC + ΣΛ at C = 1, Λ = 1, rate 3: the new C"
+    same(found[0], -2.0, case=case, cause="which of the two has a limit?")
+
+
+@DESCEND.holds("a rate of 0 changes nothing", cause="is the slope multiplied by the rate?")
+def standing_still(answer: Answer) -> None:
+    C, thresholds = torch.randn(2, 3, 4), torch.rand(2, 4, 1)
+    same(answer(_bowl, C, thresholds, 0.0), (C, thresholds), case="rate 0")
 
 
 @DESCEND.holds(
@@ -334,7 +447,8 @@ def own_atom(answer: Answer) -> None:
 
 
 @ANALYTIC.holds(
-    "atoms that are independent are told apart completely", cause="C = D does not do that"
+    "atoms that are independent are told apart completely",
+    cause="c₁ must be at a right angle to d₂: it is not for C = D, nor for a damped inverse",
 )
 def dual_basis(answer: Answer) -> None:
     D = torch.tensor([[1.0, 0.8], [0.0, 0.6]])
@@ -374,6 +488,7 @@ def centred_atoms(answer: Answer) -> None:
 ANALYTIC.agrees(
     lambda: [
         (random_dictionary(4, 7, torch.Generator().manual_seed(3)),),
+        (random_dictionary(6, 3, torch.Generator().manual_seed(4)),),
         (dct_dictionary(3, 16),),
         (2 * torch.randn(5, 6),),
     ],

@@ -43,9 +43,9 @@ def nlm_weights(distances: Tensor, mask: Tensor, sigma: float, h: float) -> Tens
         sigma: of the noise.
         h: how much difference is forgiven.
 
-    Source: Buades, Coll, Morel, *A non-local algorithm for image denoising*, 2005; NLRN eq. 3. The
-    noise's share of the distance is taken off as in Buades, Coll, Morel, *Non-local means
-    denoising*, IPOL 2011.
+    Source: Buades, Coll, Morel, *A non-local algorithm for image denoising*, 2005; NLRN eq. 3.
+    Both leave the noise in the distance; it is taken off as in Buades, Coll, Morel, *Non-local
+    means denoising*, IPOL 2011.
     """
     excess = (distances - 2 * sigma**2).clamp_min(0)
     weights = torch.exp(-excess / h**2) * mask
@@ -135,6 +135,25 @@ DISTANCES = Exercise("similarity.squared_distances", squared_distances)
 
 
 @DISTANCES.holds(
+    "equal patches have distance 0",
+    cause="is every product there, with its sign and its factor?",
+)
+def equal_patches(answer: Answer) -> None:
+    patch = torch.tensor([[1.0], [2.0]])
+    found = torch.cat([answer(patch, patch), answer(3 * patch, 3 * patch), answer(-patch, -patch)])
+    same(found.flatten(), torch.zeros(3), case="(1, 2), (3, 6), (−1, −2), each with itself")
+
+
+@DISTANCES.holds(
+    "the distance to zero is the squared length", cause="squared, and summed, not averaged?"
+)
+def lengths(answer: Answer) -> None:
+    x = torch.tensor([[3.0, 1.0, 0.0], [4.0, 0.0, 2.0]])
+    expected = torch.tensor([[25.0], [1.0], [4.0]])
+    same(answer(x, torch.zeros(2, 1)), expected, case="x: (3, 4), (1, 0), (0, 2); y: (0, 0)")
+
+
+@DISTANCES.holds(
     "entry (i, l) is the squared length of x_i − y_l", cause="what do rows and columns count?"
 )
 def by_hand(answer: Answer) -> None:
@@ -184,18 +203,35 @@ DISTANCES.agrees(
 MATCHING = Exercise("similarity.block_matching", nearest_patches)
 
 
-@MATCHING.holds("a patch is most like itself", cause="smallest distances, or largest?")
-def itself(answer: Answer) -> None:
-    numbers, distances = answer(torch.randn(9, 24), (4, 6), 3, 2)
-    case = "24 random patches on a grid of 4 × 6"
-    same(numbers[0], torch.arange(24), case=case)
-    same(distances[0], 0.0, case=case, tolerance=1e-4)
+@MATCHING.holds(
+    "from near to far, and nobody twice", cause="which distances are asked for, and in which order?"
+)
+def in_order(answer: Answer) -> None:
+    numbers, distances = answer(torch.randn(9, 48), (6, 8), 5, 4)
+    ensure(
+        bool((distances.diff(dim=0) >= 0).all()),
+        case="48 random patches, 4 in a group",
+        expected="distances that never fall down a column",
+        actual="one that does",
+    )
+    for name, patches in {"random": torch.randn(9, 48), "equal": torch.ones(9, 48)}.items():
+        numbers, _ = answer(patches, (6, 8), 5, 4)
+        distinct = min(len(column.unique()) for column in numbers.T)
+        ensure(
+            distinct == 4,
+            case=f"48 {name} patches, 4 in a group",
+            expected="4 different patches in every group",
+            actual=f"only {distinct} in one",
+        )
 
 
-@MATCHING.holds("no match lies outside the window", cause="what does the mask say, and of whom?")
+@MATCHING.holds(
+    "no match lies outside the window",
+    cause="whom does the mask name? And grid is (rows, columns)",
+)
 def inside(answer: Answer) -> None:
     patches = torch.randn(9, 1).expand(9, 35) + 0.01 * torch.randn(9, 35)
-    numbers, _ = answer(patches, (5, 7), 3, 4)
+    numbers, _ = answer(patches, (5, 7), 3, 3)
     here = torch.arange(35)
     down = (numbers // 7 - here // 7).abs()
     right = (numbers % 7 - here % 7).abs()
@@ -208,28 +244,35 @@ def inside(answer: Answer) -> None:
     )
 
 
-@MATCHING.holds("from near to far, and nobody twice")
-def in_order(answer: Answer) -> None:
-    numbers, distances = answer(torch.randn(9, 30), (5, 6), 5, 6)
-    ensure(
-        bool((distances.diff(dim=0) >= 0).all()),
-        case="30 random patches, 6 in a group",
-        expected="distances that never fall down a column",
-        actual="one that does",
+@MATCHING.holds("a patch is most like itself", cause="is it in its own group, and first?")
+def itself(answer: Answer) -> None:
+    numbers, _ = answer(torch.randn(9, 24), (4, 6), 3, 2)
+    same(
+        numbers[0],
+        torch.arange(24),
+        case="24 random patches on a grid of 4 × 6: the first row of numbers",
+        cause="is it in its own group, and first?",
     )
-    distinct = min(len(column.unique()) for column in numbers.T)
+
+
+@MATCHING.holds(
+    "a patch is at distance 0 from itself, exactly",
+    cause="rounding leaves something: which distances are known beforehand?",
+)
+def exactly_zero(answer: Answer) -> None:
+    _, distances = answer(30 + torch.rand(81, 24), (4, 6), 3, 2)
     ensure(
-        distinct == 6,
-        case="30 random patches, 6 in a group",
-        expected="6 different patches in every group",
-        actual=f"only {distinct} in one",
+        not bool(distances[0].any()),
+        case="24 patches of 9 × 9 pixels between 30 and 31: the first row of distances",
+        expected="zeros",
+        actual=f"up to {float(distances[0].abs().max()):.2g}",
     )
 
 
 @MATCHING.holds("distances belong to their patches")
 def belonging(answer: Answer) -> None:
     patches = torch.randn(9, 30)
-    numbers, distances = answer(patches, (5, 6), 5, 6)
+    numbers, distances = answer(patches, (5, 6), 5, 4)
     found = (patches[:, numbers] - patches[:, None]).square().sum(dim=0)
     same(
         distances,
@@ -240,12 +283,14 @@ def belonging(answer: Answer) -> None:
     )
 
 
-@MATCHING.holds("nobody in the window is nearer and left out")
+@MATCHING.holds(
+    "nobody in the window is nearer and left out", cause="is all of the window searched?"
+)
 def nearest(answer: Answer) -> None:
     patches = torch.randn(9, 30)
-    _, distances = answer(patches, (5, 6), 3, 4)
-    _, expected = answer.reference(patches, (5, 6), 3, 4)
-    same(distances[-1], expected[-1], case="the last of 4 matches in a window of 3", tolerance=1e-4)
+    _, distances = answer(patches, (5, 6), 5, 4)
+    _, expected = answer.reference(patches, (5, 6), 5, 4)
+    same(distances[-1], expected[-1], case="the last of 4 matches in a window of 5", tolerance=1e-4)
 
 
 MATCHING.agrees(
@@ -253,6 +298,7 @@ MATCHING.agrees(
         (torch.randn(16, 30), (5, 6), 5, 5),
         (torch.randn(4, 12), (3, 4), 3, 4),
         (torch.randn(9, 20), (1, 20), 7, 3),
+        (torch.randn(4, 6), (6, 1), 3, 1),
     ],
     tolerance=1e-4,
 )
@@ -271,22 +317,48 @@ def _everybody(count: int) -> Tensor:
 WEIGHTS = Exercise("similarity.nlm_weights", nlm_weights)
 
 
-@WEIGHTS.holds("the weights of a patch, a column, sum to 1", cause="along which axis?")
+@WEIGHTS.holds(
+    "the weights of a patch, a column, sum to 1",
+    cause="are they divided by their sum, and along which axis is it?",
+)
 def sum_to_one(answer: Answer) -> None:
-    mask = window_mask((2, 4), 3)
-    weights = answer(_distances(8), mask, 0.1, 0.2)
-    same(weights.sum(dim=0), torch.ones(8), case="8 patches in a window of 3")
+    weights = answer(_distances(8), _everybody(8), 0.1, 0.2)
+    same(weights.sum(dim=0), torch.ones(8), case="8 patches that may all use each other")
 
 
-@WEIGHTS.holds("who is outside the window has no weight", cause="before the sum, or after it?")
+@WEIGHTS.holds("who is outside the window has no weight", cause="where is the mask?")
 def outside(answer: Answer) -> None:
     mask = window_mask((1, 9), 3)
     same(answer(_distances(9), mask, 0.1, 0.2)[~mask], 0.0, case="9 patches in a row, window of 3")
 
 
 @WEIGHTS.holds(
+    "in a window the weights of a column sum to 1, too",
+    cause="the mask: before the sum is taken, or after?",
+)
+def sum_in_window(answer: Answer) -> None:
+    weights = answer(_distances(8), window_mask((2, 4), 3), 0.1, 0.2)
+    same(weights.sum(dim=0), torch.ones(8), case="8 patches in a window of 3")
+
+
+@WEIGHTS.holds(
+    "of two large distances, h² more costs a factor e", cause="which power of h, and which sign?"
+)
+def decay(answer: Answer) -> None:
+    distances = torch.tensor([[0.0, 0.04, 0.08], [0.04, 0.0, 0.04], [0.08, 0.04, 0.0]])
+    weights = answer(distances, _everybody(3), 0.1, 0.2)
+    same(
+        torch.stack([weights[1, 0] / weights[2, 0], weights[1, 2] / weights[0, 2]]),
+        torch.tensor([math.e, math.e]),
+        case="distances 0.04 and 0.08, σ = 0.1, h = 0.2: ratio of their weights",
+        tolerance=1e-4,
+        cause="which power of h, and which sign?",
+    )
+
+
+@WEIGHTS.holds(
     "differences that noise explains cost nothing",
-    cause="how far apart are two noisy versions of one patch?",
+    cause="how far apart are two noisy versions of one patch? What if two are nearer than that?",
 )
 def explained(answer: Answer) -> None:
     distances = torch.tensor([[0.0, 0.02, 0.015], [0.02, 0.0, 0.01], [0.015, 0.01, 0.0]])
@@ -295,21 +367,16 @@ def explained(answer: Answer) -> None:
         1 / 3,
         case="3 patches at distances up to 0.02, σ = 0.1",
     )
-
-
-@WEIGHTS.holds("an excess of h² costs a factor e", cause="which power of h, and which sign?")
-def decay(answer: Answer) -> None:
-    distances = torch.tensor([[0.0, 0.06], [0.06, 0.0]])
-    weights = answer(distances, _everybody(2), 0.1, 0.2)
     same(
-        weights[0] / weights[1],
-        torch.tensor([math.e, 1 / math.e]),
-        case="2 patches at distance 0.06 = 2σ² + h², with σ = 0.1, h = 0.2",
-        tolerance=1e-4,
+        answer(0 * distances, _everybody(3), 0.0, 0.05),
+        1 / 3,
+        case="3 equal patches, σ = 0",
     )
 
 
-@WEIGHTS.holds("a huge h averages all of the window alike")
+@WEIGHTS.holds(
+    "a huge h averages all of the window alike", cause="by what are differences divided?"
+)
 def plain_mean(answer: Answer) -> None:
     mask = window_mask((1, 5), 3)
     expected = mask / mask.sum(dim=0)
@@ -320,6 +387,8 @@ WEIGHTS.agrees(
     lambda: [
         (_distances(6), _everybody(6), 0.1, 0.3),
         (_distances(12), window_mask((3, 4), 3), 0.05, 0.2),
+        (_distances(6), _everybody(6), 0.0, 0.3),
+        (0 * _distances(4), _everybody(4), 0.1, 0.3),
     ]
 )
 
@@ -333,24 +402,18 @@ def nothing_removed(answer: Answer) -> None:
     same(answer(stacks, 0.0)[0], stacks, case="2 groups of 4 patches of 16 pixels", tolerance=1e-4)
 
 
-@FILTER.holds("a huge threshold leaves the mean of each group", cause="which coefficient is safe?")
-def only_means(answer: Answer) -> None:
-    stacks = torch.rand(2, 16, 4)
-    means = stacks.mean(dim=(1, 2), keepdim=True).expand_as(stacks)
-    same(answer(stacks, 1e3)[0], means, case="2 groups, threshold 1000", tolerance=1e-4)
-
-
 @FILTER.holds("small coefficients go, large ones stay as they are", cause="a hard threshold?")
 def hard(answer: Answer) -> None:
-    codes = torch.zeros(1, 16, 4)
-    codes[0, 3, 1], codes[0, 7, 0], codes[0, 2, 2] = 2.0, -1.5, 0.7
+    codes = torch.zeros(1, 16, 1)
+    codes[0, 3], codes[0, 7], codes[0, 2] = 2.0, -1.5, 0.7
     expected = codes.clone()
-    expected[0, 2, 2] = 0
+    expected[0, 2] = 0
     same(
         stack_codes(answer(stack_pixels(codes), 1.0)[0]),
         expected,
-        case="a group with the coefficients 2, −1.5 and 0.7, threshold 1",
+        case="a single patch with the coefficients 2, −1.5 and 0.7, threshold 1",
         tolerance=1e-4,
+        cause="what does a hard threshold do to what is above it?",
     )
 
 
@@ -368,7 +431,23 @@ def together(answer: Answer) -> None:
         )
 
 
-@FILTER.holds("the weight is one over what was kept", cause="how many numbers describe the group?")
+@FILTER.holds("a huge threshold leaves the mean of each group")
+def only_means(answer: Answer) -> None:
+    stacks = torch.rand(2, 16, 4)
+    means = stacks.mean(dim=(1, 2), keepdim=True).expand_as(stacks)
+    same(
+        answer(stacks, 1e3)[0],
+        means,
+        case="2 groups, threshold 1000",
+        tolerance=1e-4,
+        cause="which one coefficient of a group is kept whatever its size?",
+    )
+
+
+@FILTER.holds(
+    "the weight is one over what was kept",
+    cause="how many numbers describe the group? Fewer of them weigh more",
+)
 def trust(answer: Answer) -> None:
     codes = torch.zeros(2, 16, 4)
     codes[:, 0, 0] = 5.0
@@ -378,6 +457,14 @@ def trust(answer: Answer) -> None:
         torch.tensor([1 / 3, 1.0]),
         case="a group that keeps 3 coefficients and one that keeps 1",
     )
+
+
+@FILTER.holds("a black group stays black, and has a weight", cause="one over how many, at least?")
+def black(answer: Answer) -> None:
+    for threshold in (0.0, 1.0):
+        found, weights = answer(torch.zeros(2, 16, 4), threshold)
+        same(found, 0.0, case=f"2 groups of zeros, threshold {threshold:g}")
+        same(weights, 1.0, case=f"2 groups of zeros, threshold {threshold:g}: the weights")
 
 
 FILTER.agrees(
@@ -395,27 +482,10 @@ def no_noise(answer: Answer) -> None:
     same(answer(stacks, stacks, 1e-6)[0], stacks, case="2 groups, σ = 10⁻⁶", tolerance=1e-3)
 
 
-@WIENER.holds("drowned in noise, nothing is left")
+@WIENER.holds("drowned in noise, nothing is left", cause="what is the gain if σ is far above p?")
 def drowned(answer: Answer) -> None:
     stacks = torch.rand(2, 16, 4)
     same(answer(stacks, stacks, 1e4)[0], 0.0, case="2 groups, σ = 10000", tolerance=1e-3)
-
-
-@WIENER.holds("a pilot as large as the noise halves", cause="are gains made of squares?")
-def half(answer: Answer) -> None:
-    codes, pilot = torch.zeros(1, 16, 4), torch.zeros(1, 16, 4)
-    codes[0, 3, 1], pilot[0, 3, 1] = 0.8, -0.2
-    codes[0, 5, 2], pilot[0, 5, 2] = 0.5, 0.6
-    expected = torch.zeros(1, 16, 4)
-    expected[0, 3, 1], expected[0, 5, 2] = 0.4, 0.45
-    found = stack_codes(answer(stack_pixels(codes), stack_pixels(pilot), 0.2)[0])
-    same(
-        found,
-        expected,
-        case="coefficients 0.8 and 0.5, pilots −0.2 and 0.6, σ = 0.2",
-        tolerance=1e-4,
-        cause="which of the two is shrunk, and who says by how much?",
-    )
 
 
 @WIENER.holds("what is shrunk is the noisy stack: twice as large, twice as large a result")
@@ -426,7 +496,35 @@ def linear(answer: Answer) -> None:
         2 * answer(stacks, pilots, 0.3)[0],
         case="2 groups, and the same with all pixels doubled, one pilot",
         tolerance=1e-4,
-        cause="do the gains look at the pilot alone?",
+        cause="which of the two is shrunk? And do the gains look at the pilot alone?",
+    )
+
+
+@WIENER.holds("a pilot as large as the noise halves")
+def half(answer: Answer) -> None:
+    codes, pilot = torch.zeros(1, 16, 1), torch.zeros(1, 16, 1)
+    codes[0, 3], pilot[0, 3] = 0.8, -0.2
+    codes[0, 5], pilot[0, 5] = 0.5, 0.6
+    expected = torch.zeros(1, 16, 1)
+    expected[0, 3], expected[0, 5] = 0.4, 0.45
+    same(
+        stack_codes(answer(stack_pixels(codes), stack_pixels(pilot), 0.2)[0]),
+        expected,
+        case="single patches: coefficients 0.8 and 0.5, pilots −0.2 and 0.6, σ = 0.2",
+        tolerance=1e-4,
+        cause="are gains made of squares?",
+    )
+
+
+@WIENER.holds("a group has the gains of its common coefficients")
+def common(answer: Answer) -> None:
+    stacks = (0.3 * dct_dictionary(4, 16)[:, 5:6]).expand(16, 4)[None]
+    same(
+        answer(stacks, stacks, 0.6)[0],
+        stacks / 2,
+        case="4 equal patches with a coefficient of 0.3, and themselves as pilot; σ = 0.6",
+        tolerance=1e-4,
+        cause="is there a transform along the group as well, of both stacks?",
     )
 
 

@@ -1,6 +1,7 @@
 """Exercises of lesson 07: the group lasso, its norm, its prox, its largest λ, its ISTA."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -60,6 +61,15 @@ def objective(patches: Tensor, dictionary: Tensor, codes: Tensor, lam: float) ->
     return error + lam * math.sqrt(patches.shape[-1]) * prox.group_penalty(codes, 1.0)
 
 
+def explanation(found: Tensor | float, mistakes: Sequence[tuple[Tensor | float, str]]) -> str:
+    """The words that go with the first of these mistakes whose numbers were found, if any."""
+    values = torch.as_tensor(found)
+    for number, words in mistakes:
+        if torch.allclose(values, torch.as_tensor(number).to(values), rtol=1e-3, atol=1e-4):
+            return words
+    return ""
+
+
 def _groups(dim: int, atoms: int, members: int, groups: int = 3) -> tuple[Tensor, Tensor]:
     """Random patches ``(groups, dim, members)`` and a dictionary of unit atoms."""
     return torch.randn(groups, dim, members), normalize_atoms(torch.randn(dim, atoms))
@@ -70,12 +80,24 @@ NORM = Exercise("group_lasso.norm", l12_norm)
 
 @NORM.holds("one row: its Euclidean length", cause="lengths inside a row, a sum over rows")
 def one_row(answer: Answer) -> None:
-    same(answer(torch.tensor([[3.0, -4.0]])), 5.0, case="the row (3, −4)")
+    found = answer(torch.tensor([[3.0, -4.0]]))
+    mistakes = [
+        (7.0, "which axis is a row?"),
+        (25.0, "a length, or its square?"),
+        (-1.0, "a length, or a sum?"),
+    ]
+    same(found, 5.0, case="the row (3, −4)", cause=explanation(found, mistakes))
 
 
 @NORM.holds("one column: the sum of magnitudes, as in the lasso")
 def one_column(answer: Answer) -> None:
-    same(answer(torch.tensor([[3.0], [-4.0]])), 7.0, case="the column (3, −4)")
+    found = answer(torch.tensor([[3.0], [-4.0]]))
+    mistakes = [
+        (5.0, "one length for all rows, or one for each?"),
+        (4.0, "the longest row, or all of them?"),
+        (3.5, "a sum over rows, or a mean?"),
+    ]
+    same(found, 7.0, case="the column (3, −4)", cause=explanation(found, mistakes))
 
 
 @NORM.holds("two numbers cost more in two rows than in one", cause="which axis is a row?")
@@ -112,17 +134,55 @@ def dead_zone(answer: Answer) -> None:
 
 @PROX.holds("a row of zeros stays", cause="what is 0 / 0?")
 def zeros(answer: Answer) -> None:
-    same(answer(torch.zeros(2, 3), 0.5), 0.0, case="two rows of zeros, threshold 0.5")
+    for threshold in (0.5, 0.0):
+        found = answer(torch.zeros(2, 3), threshold)
+        same(found, 0.0, case=f"two rows of zeros, threshold {threshold}")
 
 
 @PROX.holds("a longer row gets shorter by the threshold, and keeps its direction")
 def shortens(answer: Answer) -> None:
     z = torch.tensor([[3.0, 4.0], [0.0, -2.0]])
+    found = answer(z, 1.0)
+    mistakes = [
+        (prox.group_threshold(z, 1.0, dim=-2), "which axis is a row?"),
+        (prox.soft_threshold(z, 1.0), "is each entry judged alone?"),
+        (z, "it is kept as long as it was: by how much must it get shorter?"),
+        (z * torch.tensor([[1 - 1 / 25], [1 - 1 / 4]]), "a length, or its square?"),
+    ]
     same(
-        answer(z, 1.0),
+        found,
         torch.tensor([[2.4, 3.2], [0.0, -1.0]]),
         case="rows (3, 4) and (0, −2), threshold 1",
-        cause="one factor for the whole row: which length does it lead to?",
+        cause=explanation(found, mistakes)
+        or "one factor for the whole row: which length does it lead to?",
+    )
+
+
+@PROX.holds(
+    "rows run along the last axis, of one group and of many",
+    cause="in (R, K, n) the axes are counted from the end, or is it another one?",
+)
+def many_groups(answer: Answer) -> None:
+    z = torch.tensor([[3.0, 4.0], [0.0, -2.0]])
+    expected = torch.tensor([[2.4, 3.2], [0.0, -1.0]])
+    same(
+        answer(torch.stack([z, -z, z]), 1.0),
+        torch.stack([expected, -expected, expected]),
+        case="3 groups of 2 patches and 2 atoms, threshold 1",
+    )
+
+
+@PROX.holds(
+    "short rows are treated like long ones",
+    cause="what keeps 0 / 0 away must be smaller than any row that matters",
+)
+def short_rows(answer: Answer) -> None:
+    z = 1e-3 * torch.tensor([[3.0, 4.0], [0.0, -2.0]])
+    same(
+        answer(z, 1e-3),
+        1e-3 * torch.tensor([[2.4, 3.2], [0.0, -1.0]]),
+        case="rows (0.003, 0.004) and (0, −0.002), threshold 0.001",
+        tolerance=1e-6,
     )
 
 
@@ -158,6 +218,8 @@ PROX.agrees(
         (torch.randn(6, 4), 1.5),
         (torch.randn(7, 1), 0.8),
         (torch.randn(2, 5, 3), 0.0),
+        (torch.randn(2, 2, 5, 3), 0.9),
+        (torch.ones(3, 3, 3), 1.0),
         (torch.randn(4, 6), 9.0),
     ]
 )
@@ -166,11 +228,22 @@ PROX.agrees(
 LARGEST = Exercise("group_lasso.largest_lambda", largest_lambda)
 
 
-@LARGEST.holds("for one patch it is that of the lasso", cause="can a good match be negative?")
+@LARGEST.holds("for one patch it is that of the lasso")
 def single(answer: Answer) -> None:
     patch = torch.tensor([[0.5], [-3.0], [1.0]])
+    found = answer(patch, torch.eye(3))
+    mistakes = [
+        (1.0, "can a good match be negative?"),
+        (9.0, "a length, or its square?"),
+        (1.5, "the strongest atom, or all of them?"),
+        (4.5, "the strongest atom, or all of them?"),
+        (3 / 3**0.5, "n is the number of patches: which axis is that?"),
+    ]
     same(
-        answer(patch, torch.eye(3)), 3.0, case="the patch (0.5, −3, 1), the identity as dictionary"
+        found,
+        3.0,
+        case="the patch (0.5, −3, 1), the identity as dictionary",
+        cause=explanation(found, mistakes),
     )
 
 
@@ -181,6 +254,15 @@ def copies(answer: Answer) -> None:
         answer(patch.expand(6, 4).clone(), dictionary),
         answer(patch, dictionary),
         case="4 copies of a patch, and the patch alone",
+    )
+
+
+@LARGEST.holds("a row counts by its length", cause="its length, or its largest entry?")
+def by_length(answer: Answer) -> None:
+    same(
+        answer(torch.tensor([[3.0, 4.0]]), torch.eye(1)),
+        5 / 2**0.5,
+        case="two patches of one pixel, 3 and 4, and one atom",
     )
 
 
@@ -214,6 +296,8 @@ LARGEST.agrees(
         (torch.randn(16, 5), dct_dictionary(4, 25)),
         (torch.randn(4, 9), normalize_atoms(torch.randn(4, 7))),
         (torch.randn(6, 1), normalize_atoms(torch.randn(6, 9))),
+        (torch.zeros(6, 3), normalize_atoms(torch.randn(6, 9))),
+        (torch.ones(6, 3), normalize_atoms(torch.randn(6, 9))),
     ]
 )
 
@@ -222,16 +306,35 @@ STEP = Exercise("group_lasso.step", group_step)
 
 
 @STEP.holds(
-    "with step 1, λ = 0 and an orthonormal dictionary, the codes are DᵀY", cause="which transpose?"
+    "from zero, and with λ = 0, it goes up the correlations", cause="which way is downhill?"
 )
 def no_penalty(answer: Answer) -> None:
-    patches, basis = torch.randn(2, 9, 4), dct_dictionary(3, 9)
-    expected = basis.T @ patches
+    patches, dictionary = _groups(6, 9, 4)
+    found = answer(patches, dictionary, torch.zeros(3, 9, 4), 0.0, 0.2)
+    expected = 0.2 * dictionary.T @ patches
+    mistakes = [
+        (-expected, "is the sign of the gradient right?"),
+        (5 * expected, "is the gradient multiplied by the step?"),
+    ]
     same(
-        answer(patches, basis, torch.randn(2, 9, 4), 0.0, 1.0),
+        found,
         expected,
-        case="the DCT of 3 × 3 patches, random codes",
-        tolerance=1e-4,
+        case="3 groups of 4 patches, 9 atoms, codes of zero, λ = 0, step 0.2",
+        cause=explanation(found, mistakes),
+    )
+
+
+@STEP.holds(
+    "codes that explain their patches stay, with λ = 0",
+    cause="is what the codes explain taken away from the patches?",
+)
+def explained(answer: Answer) -> None:
+    _, dictionary = _groups(6, 9, 4)
+    codes = torch.randn(3, 9, 4)
+    same(
+        answer(dictionary @ codes, dictionary, codes, 0.0, 0.2),
+        codes,
+        case="3 groups of 4 patches, made from their codes, λ = 0, step 0.2",
     )
 
 
@@ -240,10 +343,20 @@ def lasso(answer: Answer) -> None:
     patches, dictionary = _groups(6, 9, 1)
     codes, step = torch.randn(3, 9, 1), 0.2
     moved = codes + step * dictionary.T @ (patches - dictionary @ codes)
+    found = answer(patches, dictionary, codes, 0.7, step)
+    mistakes = [
+        (
+            prox.soft_threshold(moved, step * 0.7 * 6**0.5),
+            "n is the number of patches: which axis is that?",
+        ),
+        (prox.soft_threshold(moved, 0.7), "is the step in the threshold?"),
+        (moved, "is there a threshold?"),
+    ]
     same(
-        answer(patches, dictionary, codes, 0.7, step),
+        found,
         prox.soft_threshold(moved, step * 0.7),
         case="3 groups of 1 patch, λ = 0.7, step 0.2",
+        cause=explanation(found, mistakes),
     )
 
 
@@ -292,5 +405,6 @@ STEP.agrees(
     lambda: [
         (*_groups(6, 9, 4), torch.randn(3, 9, 4), 0.5, 0.1),
         (*_groups(16, 25, 3, 1), torch.zeros(1, 25, 3), 1.0, 0.05),
+        (*_groups(5, 5, 5, 5), torch.ones(5, 5, 5), 0.3, 0.1),
     ]
 )

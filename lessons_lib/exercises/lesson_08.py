@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Exercise, ensure, ensure_batchwise, same
+from lessons_lib.exercises.core import Answer, Broken, Exercise, ensure_batchwise, same
+from lessons_lib.exercises.lesson_07 import explanation
 from lessons_lib.ops import prox
-from lessons_lib.ops.patches import centre, extract_patches, overlap_average
+from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overlap_average
 from lessons_lib.ops.similarity import gaussian_similarity, window_mask
 
 
@@ -93,15 +94,20 @@ def itself(answer: Answer) -> None:
     )
 
 
-@SIMILARITY.holds(
-    "one step away exp(−1), two steps away exp(−4)", cause="the distance, or its square?"
-)
+@SIMILARITY.holds("one step away exp(−1), two steps away exp(−4)")
 def known_values(answer: Answer) -> None:
-    found = answer(torch.tensor([[[0.0, 1.0, 2.0]]]), torch.ones(1), _all(3))
+    found = answer(torch.tensor([[[0.0, 1.0, 2.0]]]), torch.ones(1), _all(3))[:, 0]
+    steps = torch.tensor([[0.0, 1.0, 2.0]])
+    mistakes = [
+        ((-steps).exp(), "the distance, or its square?"),
+        ((-steps.square() / 2).exp(), "eq. 12 has no ½"),
+        (steps.square().exp(), "do patches that are far apart get less, or more?"),
+    ]
     same(
-        found[:, 0],
-        torch.tensor([[1.0, math.exp(-1), math.exp(-4)]]),
+        found,
+        (-steps.square()).exp(),
         case="patches of one pixel, 0, 1 and 2, κ = 1",
+        cause=explanation(found, mistakes),
     )
 
 
@@ -155,6 +161,8 @@ SIMILARITY.agrees(
     lambda: [
         (torch.randn(1, 9, 12), torch.rand(9), window_mask((3, 4), 3)),
         (torch.randn(2, 4, 6), torch.randn(4), window_mask((2, 3), 5)),
+        (torch.ones(1, 4, 4), torch.ones(4), _all(4)),
+        (torch.zeros(1, 4, 3), torch.zeros(4), _all(3)),
     ]
 )
 
@@ -167,10 +175,13 @@ THRESHOLD = Exercise("groupsc.threshold", prox.relaxed_group_threshold)
 )
 def alone(answer: Answer) -> None:
     codes = torch.randn(1, 3, 5)
+    found = answer(codes, torch.eye(5)[None], 0.5)
+    mistakes = [(codes * (1 - 0.5 / codes.abs()), "can a code be turned over by its threshold?")]
     same(
-        answer(codes, torch.eye(5)[None], 0.5),
+        found,
         prox.soft_threshold(codes, 0.5),
         case="5 patches, 3 atoms, Λ = 0.5",
+        cause=explanation(found, mistakes),
     )
 
 
@@ -240,6 +251,20 @@ def unused(answer: Answer) -> None:
     )
 
 
+@THRESHOLD.holds(
+    "small codes are treated like large ones",
+    cause="what keeps 0 / 0 away must be smaller than any code that matters",
+)
+def small_codes(answer: Answer) -> None:
+    codes, similarity = torch.randn(1, 3, 5), torch.rand(1, 5, 5)
+    same(
+        answer(1e-3 * codes, similarity, 4e-4),
+        1e-3 * answer(codes, similarity, 0.4),
+        case="5 patches, random Σ, codes and Λ a thousandth",
+        tolerance=1e-6,
+    )
+
+
 @THRESHOLD.holds("the members of a batch do not mix")
 def batch_of_codes(answer: Answer) -> None:
     ensure_batchwise(answer, torch.randn(3, 2, 4), torch.rand(3, 4, 4), 0.2)
@@ -249,6 +274,8 @@ THRESHOLD.agrees(
     lambda: [
         (torch.randn(1, 4, 6), torch.rand(1, 6, 6), torch.rand(4, 1)),
         (torch.randn(2, 3, 5), torch.rand(2, 5, 5), 0.7),
+        (torch.zeros(1, 3, 5), torch.rand(1, 5, 5), 0.0),
+        (torch.ones(1, 4, 4), torch.ones(1, 4, 4), 0.3),
     ]
 )
 
@@ -274,17 +301,25 @@ def keeps(answer: Answer) -> None:
     same(answer(similarity, *rest, 0.0), similarity, case="a picture of 6 × 7 pixels, ν = 0")
 
 
-@REFRESH.holds(
-    "ν = 1, patches that agree: the similarities of these patches",
-    cause="κ and the window, as before?",
-)
+@REFRESH.holds("ν = 1, patches that agree: the similarities of these patches")
 def replaces(answer: Answer) -> None:
     similarity, patches, mean, shape, kappa, mask = _image()
+    found = answer(similarity, patches, mean, shape, kappa, mask, 1.0)
+    summed = extract_patches(overlap_add(patches + mean, shape, 3) / 9, 3) - mean
+    without = extract_patches(overlap_average(patches, shape, 3), 3)
+    mistakes = [
+        (gaussian_similarity(patches, torch.ones_like(kappa), mask), "κ, as before?"),
+        (gaussian_similarity(patches, kappa), "the window, as before?"),
+        (gaussian_similarity(summed, kappa, mask), "how many patches hold a pixel at the border?"),
+        (gaussian_similarity(patches + mean, kappa, mask), "is the mean taken away at the end?"),
+        (gaussian_similarity(without - mean, kappa, mask), "is the mean put back at the start?"),
+        (gaussian_similarity(without, kappa, mask), "where do the means come in?"),
+    ]
     same(
-        answer(similarity, patches, mean, shape, kappa, mask, 1.0),
+        found,
         gaussian_similarity(patches, kappa, mask),
         case="the patches of one picture, ν = 1",
-        cause="is the mean put back before the average, and taken away after it?",
+        cause=explanation(found, mistakes),
         tolerance=1e-4,
     )
 
@@ -324,15 +359,25 @@ REFRESH.agrees(lambda: [(*_image(2, (5, 5)), 0.6), (*_image(3, (7, 5)), 0.3)], t
 ATTENTION = Exercise("groupsc.attention", group_attention)
 
 
-@ATTENTION.holds(
-    "a patch that sees itself alone gets soft thresholding", cause="what does the mask hide?"
-)
+def _attended(
+    codes: Tensor, patches: Tensor, threshold: float, two: float, bias: float, scale: float
+) -> Tensor:
+    """The prox with the weights ``softmax_l(scale · two · ⟨x_i, x_l⟩ − bias · ‖x_l‖²)``."""
+    products = scale * two * patches.mT @ patches
+    weights = (products - bias * patches.square().sum(1)[:, None]).softmax(-1)
+    return codes * (1 - threshold / (codes.square() @ weights.mT).sqrt()).clamp_min(0)
+
+
+@ATTENTION.holds("a patch that sees itself alone gets soft thresholding")
 def sees_itself(answer: Answer) -> None:
     codes = torch.randn(1, 3, 5)
+    found = answer(codes, torch.randn(1, 4, 5), torch.ones(4), torch.eye(5, dtype=torch.bool), 0.5)
+    mistakes = [(codes * (1 - 0.5 / codes.square()).clamp_min(0), "is a root missing?")]
     same(
-        answer(codes, torch.randn(1, 4, 5), torch.ones(4), torch.eye(5, dtype=torch.bool), 0.5),
+        found,
         prox.soft_threshold(codes, 0.5),
         case="5 patches, the mask is the identity, Λ = 0.5",
+        cause=explanation(found, mistakes) or "what does the mask hide?",
     )
 
 
@@ -349,18 +394,25 @@ def everybody(answer: Answer) -> None:
     )
 
 
-@ATTENTION.holds(
-    "adding one vector to all patches changes nothing",
-    cause="only differences of patches count: which term of ‖κx_i − κx_l‖² is missing?",
-)
+@ATTENTION.holds("adding one vector to all patches changes nothing")
 def moved(answer: Answer) -> None:
-    codes, patches = torch.randn(1, 3, 6), torch.randn(1, 4, 6)
-    kappa = torch.rand(4) + 0.5
+    codes, patches, shift = torch.randn(1, 3, 6), torch.randn(1, 9, 6), torch.randn(9, 1)
+    found = answer(codes, patches + shift, torch.ones(9), _all(6), 0.4)
+    mistakes = [
+        (_attended(codes, patches + shift, 0.4, *wrong), words)
+        for wrong, words in [
+            ((2.0, 0.0, 1.0), "which term of ‖κx_i − κx_l‖² is missing?"),
+            ((2.0, 1.0, 1 / 3), "is there a scale of 1/√m in your softmax?"),
+            ((1.0, 1.0, 1.0), "how often does the product come in the square of a difference?"),
+            ((2.0, -1.0, 1.0), "which sign has the bias of a key?"),
+        ]
+    ]
     same(
-        answer(codes, patches + torch.randn(4, 1), kappa, _all(6), 0.4),
-        answer(codes, patches, kappa, _all(6), 0.4),
-        case="6 patches, and the same 6 all moved",
+        found,
+        answer(codes, patches, torch.ones(9), _all(6), 0.4),
+        case="6 patches, and the same 6 all moved, κ = 1",
         tolerance=1e-4,
+        cause=explanation(found, mistakes) or "only differences of patches count",
     )
 
 
@@ -380,22 +432,76 @@ def weight_of_two(answer: Answer) -> None:
 
 
 @ATTENTION.holds(
+    "κ = 2 is a picture twice as bright", cause="κ multiplies a patch: query and key, or one alone?"
+)
+def brighter(answer: Answer) -> None:
+    codes, patches = torch.randn(1, 3, 5), 0.5 * torch.randn(1, 4, 5)
+    same(
+        answer(codes, patches, torch.full((4,), 2.0), _all(5), 0.4),
+        answer(codes, 2 * patches, torch.ones(4), _all(5), 0.4),
+        case="5 patches with κ = 2, and patches twice as bright with κ = 1",
+        tolerance=1e-4,
+    )
+
+
+@ATTENTION.holds("an atom that nobody uses stays unused", cause="a division of 0 by 0?")
+def unused_atom(answer: Answer) -> None:
+    codes = torch.randn(1, 3, 4)
+    codes[:, 1] = 0
+    threshold = torch.tensor([[0.3], [0.0], [0.3]])
+    same(
+        answer(codes, torch.randn(1, 4, 4), torch.rand(4), _all(4), threshold)[:, 1],
+        0.0,
+        case="3 atoms, all codes of the second are 0, and so is its Λ",
+    )
+
+
+@ATTENTION.holds(
+    "small codes are treated like large ones",
+    cause="what keeps 0 / 0 away must be smaller than any code that matters",
+)
+def small_attended(answer: Answer) -> None:
+    codes, patches, kappa = torch.randn(1, 3, 5), torch.randn(1, 4, 5), torch.rand(4)
+    same(
+        answer(1e-3 * codes, patches, kappa, _all(5), 4e-4),
+        1e-3 * answer(codes, patches, kappa, _all(5), 0.4),
+        case="5 patches, codes and Λ a thousandth",
+        tolerance=1e-6,
+    )
+
+
+@ATTENTION.holds(
     "is the prox with a Gaussian Σ", cause="eq. 11 with w in the place of Σ divided by its sum"
 )
 def is_the_prox(answer: Answer) -> None:
     codes, patches, kappa = torch.randn(1, 3, 12), torch.randn(1, 4, 12), torch.rand(4)
     mask, threshold = window_mask((3, 4), 3), torch.rand(3, 1)
-    found = answer(codes, patches, kappa, mask, threshold)
     expected = prox.relaxed_group_threshold(
         codes, gaussian_similarity(patches, kappa, mask), threshold
     )
-    ensure(
-        found.isfinite().all().item(),
-        case="12 patches, window 3",
-        expected="finite numbers",
-        actual="some are not",
-    )
+    found = answer(codes, patches, kappa, mask, threshold)
     same(found, expected, case="12 patches, window 3", tolerance=1e-4)
+
+
+@ATTENTION.holds("a softmax has weights to give, however far away all others are")
+def far_away(answer: Answer) -> None:
+    codes = torch.tensor([[[3.0, 2.0, 4.0]]])
+    patches = torch.tensor([[[0.0, 16.0, 40.0]]])
+    case = "patches of one pixel, 0, 16 and 40, none sees itself, codes [3, 2, 4], Λ = 1"
+    cause = "is Σ, or its sum, computed on the way? exp(−256) is 0 in float32; a softmax never is"
+    try:
+        found = answer(codes, patches, torch.ones(1), ~torch.eye(3, dtype=torch.bool), 1.0)
+    except Broken as broken:
+        # What divides by a sum of zeros is not finite: an answer with a cause of its own.
+        raise Broken(case, broken.expected, broken.actual, cause) from None
+    # Each patch listens to the nearest other one, whose code is 2, 3 and 2.
+    same(
+        found,
+        torch.tensor([[[3 * 0.5, 2 * 2 / 3, 4 * 0.5]]]),
+        case=case,
+        tolerance=1e-4,
+        cause=cause,
+    )
 
 
 ATTENTION.agrees(

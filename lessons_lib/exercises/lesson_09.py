@@ -11,6 +11,7 @@ from lessons_lib.exercises.core import (
     ensure_minimal,
     same,
 )
+from lessons_lib.exercises.lesson_07 import explanation
 from lessons_lib.ops import prox
 from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms
 
@@ -89,26 +90,32 @@ def csr_step(
 COST = Exercise("csr.cost", cost)
 
 
-@COST.holds(
-    "at u = z only the pulls are left",
-    cause="what does each of the three terms cost where u = z?",
-)
+@COST.holds("at u = z only the pulls are left")
 def at_z(answer: Answer) -> None:
     z = torch.tensor([2.0])
+    found = answer(z, z, torch.tensor([1.0]), 0.5, 0.4)
+    mistakes = [
+        (1.4, "does λ multiply both absolute values?"),
+        (1.6, "is it the distance to β?"),
+        (1.0, "where is the second magnet?"),
+        (0.9, "does γ multiply the second absolute value alone?"),
+        (0.48, "does γ multiply the second absolute value alone?"),
+    ]
     same(
-        answer(z, z, torch.tensor([1.0]), 0.5, 0.4),
+        found,
         torch.tensor([0.5 * 2 + 0.5 * 0.4 * 1]),
         case="u = z = 2, β = 1, λ = 0.5, γ = 0.4",
+        cause=explanation(found, mistakes) or "what does each of the three terms cost where u = z?",
     )
 
 
-@COST.holds("without λ it is half the squared distance to z", cause="what does γ multiply?")
+@COST.holds("without λ it is half the squared distance to z", cause="half the square of u − z?")
 def no_penalty(answer: Answer) -> None:
     u, z, beta = torch.randn(3, 5)
     same(answer(u, z, beta, 0.0, 2.0), 0.5 * (u - z) ** 2, case="5 random numbers, λ = 0, γ = 2")
 
 
-@COST.holds("without γ the guess does not matter")
+@COST.holds("without γ the guess does not matter", cause="what does γ multiply?")
 def no_guess(answer: Answer) -> None:
     u, z, beta = torch.randn(3, 5)
     same(
@@ -147,6 +154,8 @@ COST.agrees(
     lambda: [
         (torch.randn(4), torch.randn(4), torch.randn(4), 0.3, 2.0),
         (torch.randn(6, 1), torch.randn(4), torch.randn(4), 1.0, 0.5),
+        (torch.randn(5, 1, 1), torch.randn(2, 3), torch.randn(2, 3), 0.8, 0.0),
+        (torch.zeros(3), torch.zeros(3), torch.zeros(3), 0.8, 0.5),
     ]
 )
 
@@ -167,19 +176,6 @@ def a_candidate(answer: Answer) -> None:
     )
 
 
-@BRUTE.holds("no candidate costs less", cause="the smallest cost, or the largest?")
-def none_is_cheaper(answer: Answer) -> None:
-    z, beta, candidates = 2 * torch.randn(6), torch.randn(6), torch.linspace(-4, 4, 33)
-    found = cost(answer(z, beta, 0.5, 0.6, candidates), z, beta, 0.5, 0.6)
-    best = cost(candidates[:, None], z, beta, 0.5, 0.6).amin(dim=0)
-    same(
-        found,
-        best,
-        case="costs of 6 random entries, 33 candidates, λ = 0.5, γ = 0.6",
-        cause="is each z compared with its own β, and is nothing left out of the cost?",
-    )
-
-
 @BRUTE.holds("each entry is minimised by itself", cause="over which axis is the minimum taken?")
 def entries_alone(answer: Answer) -> None:
     z, beta, candidates = 2 * torch.randn(5), torch.randn(5), torch.linspace(-4, 4, 41)
@@ -187,6 +183,25 @@ def entries_alone(answer: Answer) -> None:
     for i in range(5):
         alone = answer(z[i : i + 1], beta[i : i + 1], 0.4, 0.5, candidates)
         same(together[i : i + 1], alone, case=f"entry {i} of 5, and it alone")
+
+
+@BRUTE.holds("no candidate costs less")
+def none_is_cheaper(answer: Answer) -> None:
+    z, beta, candidates = 2 * torch.randn(6), torch.randn(6), torch.linspace(-4, 4, 33)
+    found = answer(z, beta, 0.5, 0.6, candidates)
+    costs = cost(candidates[:, None], z, beta, 0.5, 0.6)
+    mistakes = [
+        (candidates[costs.argmax(dim=0)], "the smallest cost, or the largest?"),
+        (brute_force(z, 0 * beta, 0.5, 0.6, candidates), "does β take part?"),
+        (candidates[(candidates[:, None] - z).abs().argmin(dim=0)], "nearest, or cheapest?"),
+    ]
+    same(
+        cost(found, z, beta, 0.5, 0.6),
+        costs.amin(dim=0),
+        case="costs of 6 random entries, 33 candidates, λ = 0.5, γ = 0.6",
+        cause=explanation(found, mistakes)
+        or "is each z compared with its own β, and is nothing left out of the cost?",
+    )
 
 
 @BRUTE.holds("with γ = 0 it comes as close to soft thresholding as the candidates allow")
@@ -241,11 +256,11 @@ def one_magnet(answer: Answer) -> None:
     cause="the outer threshold takes λ away: where must the inner one aim?",
 )
 def sticks(answer: Answer) -> None:
-    beta = torch.tensor([2.0, -2.0, 0.9])
+    beta = torch.tensor([2.0, 1.4, 0.9])
     same(
         answer(beta + 0.3, beta, 0.5, 3.0),
         beta,
-        case="β = [2, −2, 0.9], z = β + 0.3, λ = 0.5, γ = 3",
+        case="β = [2, 1.4, 0.9], z = β + 0.3, λ = 0.5, γ = 3",
     )
 
 
@@ -258,6 +273,13 @@ def odd(answer: Answer) -> None:
         case="12 random numbers, λ = 0.6, γ = 0.7",
         cause="is the shift towards the sign of β, or always upwards?",
     )
+
+
+@THRESHOLD.holds("λ = 0 changes nothing", cause="both thresholds are then 0")
+def no_threshold(answer: Answer) -> None:
+    z, beta = 2 * torch.randn(2, 8)
+    beta[:3] = 0
+    same(answer(z, beta, 0.0, 0.7), z, case="8 random numbers, λ = 0, γ = 0.7")
 
 
 @THRESHOLD.holds("is the minimiser of the cost")
@@ -280,6 +302,8 @@ THRESHOLD.agrees(
         (torch.randn(2, 5, 7), torch.randn(2, 5, 7), 0.4, 0.5),
         (3 * torch.randn(40), torch.randn(40), 0.9, 1.5),
         (torch.randn(4, 6), torch.randn(4, 6), torch.rand(4, 1), torch.tensor(0.8)),
+        (torch.zeros(3, 3), torch.zeros(3, 3), 0.4, 0.5),
+        (torch.ones(3, 3), torch.ones(3, 3), 0.4, 2.0),
     ]
 )
 
@@ -289,8 +313,19 @@ AVERAGE = Exercise("csr.average", average_codes)
 
 @AVERAGE.holds("a patch that resembles no other keeps its own code")
 def loner(answer: Answer) -> None:
-    codes = torch.randn(1, 3, 4)
-    same(answer(codes, 0.3 * torch.eye(4)[None]), codes, case="similarities 0.3 × identity")
+    codes, similarity = torch.randn(1, 3, 4), 0.3 * torch.eye(4)[None]
+    found = answer(codes, similarity)
+    mistakes = [
+        (codes @ similarity.softmax(dim=-2), "Σ holds similarities: it needs no exponential"),
+        (codes @ similarity / 4, "a sum of similarities, or how many there are?"),
+        (codes @ similarity / similarity.sum(), "the sum of all of Σ, or one for each patch?"),
+    ]
+    same(
+        found,
+        codes,
+        case="similarities 0.3 × identity",
+        cause=explanation(found, mistakes) or "are the weights made to sum to 1?",
+    )
 
 
 @AVERAGE.holds(
@@ -336,6 +371,8 @@ AVERAGE.agrees(
     lambda: [
         (torch.randn(1, 5, 6), torch.rand(1, 6, 6)),
         (torch.randn(2, 3, 4), torch.rand(2, 4, 4)),
+        (torch.zeros(1, 3, 4), torch.ones(1, 4, 4)),
+        (torch.randn(3, 3, 3), torch.rand(3, 3, 3)),
     ]
 )
 
@@ -349,17 +386,26 @@ def _problem() -> tuple[Tensor, ...]:
     return torch.randn(1, 6, 5), torch.randn(1, 4, 5), C, D, torch.rand(1, 5, 5), torch.rand(6, 1)
 
 
-@STEP.holds(
-    "without γ it is a step of SC",
-    cause="a gradient step with C and D, then the prox: in this order?",
-)
+@STEP.holds("without γ it is a step of SC")
 def step_of_sc(answer: Answer) -> None:
     codes, patches, C, D, similarity, threshold = _problem()
-    expected = prox.soft_threshold(codes + C.mT @ (patches - D @ codes), threshold)
+    left = patches - D @ codes
+    shrunk = prox.soft_threshold(codes, threshold)
+    found = answer(codes, patches, C, D, similarity, threshold, torch.tensor(0.0))
+    mistakes = [
+        (prox.soft_threshold(codes - C.mT @ left, threshold), "which sign has the gradient?"),
+        (
+            prox.soft_threshold(codes + D.mT @ (patches - C @ codes), threshold),
+            "which of C and D makes patches of codes?",
+        ),
+        (codes + C.mT @ left, "is there a threshold?"),
+        (shrunk + C.mT @ (patches - D @ shrunk), "first the gradient step, then the prox?"),
+    ]
     same(
-        answer(codes, patches, C, D, similarity, threshold, torch.tensor(0.0)),
-        expected,
+        found,
+        prox.soft_threshold(codes + C.mT @ left, threshold),
         case="5 patches, 6 atoms, γ = 0",
+        cause=explanation(found, mistakes) or "a gradient step with C and D, then the prox?",
     )
 
 

@@ -1,8 +1,12 @@
-"""Sliders that redraw a figure. They need a running kernel; static figures before them do not."""
+"""Sliders that redraw a figure, and questions to answer before a result is shown.
 
+They need a running kernel; static figures and text before them do not.
+"""
+
+import html
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -47,10 +51,7 @@ def explore(draw: Callable[..., Figure], **options: Sequence[Any]) -> widgets.VB
             continuous_update=False,
             style={"description_width": "initial"},
         )
-    picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
-    # ipywidgets sets a fixed width of a picture in stylesheets of some front ends; fitting it keeps
-    # the figure's proportions.
-    picture.layout.object_fit = "contain"
+    picture = _picture()
 
     def redraw(_change: Any = None) -> None:
         picture.value = to_png(draw(**{name: slider.value for name, slider in sliders.items()}))
@@ -59,3 +60,63 @@ def explore(draw: Callable[..., Figure], **options: Sequence[Any]) -> widgets.VB
         slider.observe(redraw, names="value")
     redraw()
     return widgets.VBox([*sliders.values(), picture])
+
+
+def predict(
+    options: Mapping[str, str], outcome: Callable[[], tuple[str, Figure | str]]
+) -> widgets.VBox | None:
+    """Answers to choose from; what was measured appears once one is chosen, not before.
+
+    The cell above asks the question. The right answer is nowhere written down: ``outcome`` finds
+    it by experiment.
+
+    Args:
+        options: the answers by a short key, such as "a".
+        outcome: called once, at the first choice; returns the key of the answer that turned out to
+            be right, and the figure or the sentence that shows it.
+
+    Returns:
+        A widget to end a cell with, or None if the environment variable ``LESSONS_WIDGETS`` is 0.
+
+    Raises:
+        ValueError: if there are fewer than two options; from the choice, if ``outcome`` names none.
+    """
+    if len(options) < 2:
+        raise ValueError("a question needs two answers at least")
+    if os.environ.get("LESSONS_WIDGETS") == "0":
+        return None
+    choice = widgets.RadioButtons(
+        options=[(f"{key}) {text}", key) for key, text in options.items()],
+        value=None,
+        layout=widgets.Layout(width="max-content", max_width="100%"),
+    )
+    verdict, picture = widgets.HTML(), _picture()
+    picture.layout.display = "none"
+    found: list[tuple[str, Figure | str]] = []
+
+    def reveal(_change: Any) -> None:
+        if not found:
+            found.append(outcome())
+        right, shown = found[0]
+        if right not in options:
+            raise ValueError(f"{right!r} is none of {', '.join(options)}")
+        first = (
+            "As you said" if choice.value == right else f"You said {choice.value}; it is {right}"
+        )
+        text = f"{first}: {options[right]}."
+        if isinstance(shown, Figure):
+            picture.value, picture.layout.display = to_png(shown), ""
+        else:
+            text += f" {shown}"
+        verdict.value = f"<p>{html.escape(text)}</p>"
+
+    choice.observe(reveal, names="value")
+    return widgets.VBox([choice, verdict, picture])
+
+
+def _picture() -> widgets.Image:
+    picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+    # ipywidgets sets a fixed width of a picture in stylesheets of some front ends; fitting it keeps
+    # the figure's proportions.
+    picture.layout.object_fit = "contain"
+    return picture

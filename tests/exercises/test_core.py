@@ -168,6 +168,7 @@ def test_a_generator_may_be_used_twice() -> None:
     ("wrong", "suspicion"),
     [
         (lambda x: 3 * x, "1.5 times"),
+        (lambda x: -2 * x, "opposite sign"),
         (lambda x: 2 * x - 1, "plus -1"),
         (lambda x: 2 * x.transpose(0, 1), "axes 0 and 1"),
     ],
@@ -177,6 +178,33 @@ def test_simple_mistakes_are_recognised(wrong: Callable[[Tensor], Tensor], suspi
     with pytest.raises(core.Broken) as caught:
         same(wrong(x), 2 * x, case="")
     assert suspicion in caught.value.cause
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(lambda x: 2 * x * (1 + 2e-4), id="nearly right everywhere"),
+        pytest.param(lambda x: 3 * x + (x == 0), id="a factor, but not where zero should be"),
+    ],
+)
+def test_no_mistake_is_seen_that_is_not_there(wrong: Callable[[Tensor], Tensor]) -> None:
+    x = torch.tensor([0.0, 1.0, 2.0, 3.5])
+    with pytest.raises(core.Broken) as caught:
+        same(wrong(x), 2 * x, case="")
+    assert caught.value.cause == ""
+
+
+def test_a_suspicion_must_explain_all_cases(exercise: Exercise) -> None:
+    exercise.properties.clear()
+    exercise.agrees(lambda: [(torch.ones(3, 4),), (torch.arange(12.0).reshape(3, 4),)])
+    assert "perhaps" not in exercise.examine(lambda x: 2 * x**2 + 2 * x).message
+    assert "1.5 times" in exercise.examine(lambda x: 3 * x).message
+
+
+def test_memory_may_be_laid_out_in_any_way(exercise: Exercise) -> None:
+    verdict = exercise.examine(lambda x: 2 * x.view(-1).view(x.shape))
+    assert (verdict.passed, verdict.broken) == (False, RUNS)
+    assert "reshape" in verdict.message
 
 
 def test_infinities_agree_with_themselves_only() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from lessons_lib.exercises import check, core
 
-Wrong = tuple[Callable[..., Any], str]
+# An answer, the property that it breaks, and, where that says too little, words of the hint.
+Wrong = tuple[Callable[..., Any], str] | tuple[Callable[..., Any], str, str]
 
 
 def _collect() -> dict[str, list[Wrong]]:
@@ -30,9 +31,9 @@ def _collect() -> dict[str, list[Wrong]]:
 WRONG = _collect()
 EXERCISES = dict(core.exercises())
 CASES = [
-    pytest.param(name, function, broken, id=f"{name}-{number}")
+    pytest.param(name, function, broken, "".join(hint), id=f"{name}-{number}")
     for name, answers in WRONG.items()
-    for number, (function, broken) in enumerate(answers)
+    for number, (function, broken, *hint) in enumerate(answers)
 ]
 
 
@@ -47,11 +48,12 @@ def test_an_exercise_has_three_wrong_answers_and_a_right_one(
     assert check(name, reference) is reference
 
 
-@pytest.mark.parametrize(("name", "function", "broken"), CASES)
+@pytest.mark.parametrize(("name", "function", "broken", "hint"), CASES)
 def test_a_wrong_answer_is_rejected_by_name(
     name: str,
     function: Callable[..., Any],
     broken: str,
+    hint: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -60,6 +62,7 @@ def test_a_wrong_answer_is_rejected_by_name(
     assert check(name, function) is reference
     message = capsys.readouterr().out
     assert f"broken: {broken}\n" in message
+    assert hint in message
     for line in _answer_lines(reference):
         assert line not in message
 

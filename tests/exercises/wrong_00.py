@@ -70,6 +70,14 @@ def structure_only(estimate, target):
     return ((2 * cov + 0.03**2) / (vx + vy + 0.03**2)).mean(dim=(1, 2, 3))
 
 
+def forgets_the_means(estimate, target):
+    mx, my = local_mean(estimate), local_mean(target)
+    vx, vy, cov = local_mean(estimate**2), local_mean(target**2), local_mean(estimate * target)
+    c1, c2 = 0.01**2, 0.03**2
+    luminance = (2 * mx * my + c1) / (mx**2 + my**2 + c1)
+    return (luminance * (2 * cov + c2) / (vx + vy + c2)).mean(dim=(1, 2, 3))
+
+
 def mse(estimate, target):
     return (estimate - target).square().mean(dim=(1, 2, 3))
 
@@ -93,11 +101,27 @@ def levels(decibels):
     return 255**2 / 10 ** (decibels / 10)
 
 
+def shifted(image, width):
+    return gaussian_filter(image, width).roll(1, dims=-1)
+
+
+TWENTY = "an error of 0.1 gives 20 dB"
+UNCLIPPED = "estimates outside [0, 1] count as they are"
+WEIGHTS = "away from the border, the weights are those of the window"
+BORDER = "at the border, the picture is reflected"
+ROUNDING = "predicts what rounding really costs"
+
 WRONG = {
     "noise.add_noise": [
         (
             lambda image, sigma, g: image + torch.randn(image.shape, generator=g),
             "sigma = 0 changes nothing",
+            "what multiplies the noise",
+        ),
+        (
+            lambda image, sigma, g: image * (1 + sigma * torch.randn(image.shape, generator=g)),
+            "the noise does not depend on the image",
+            "does anything multiply",
         ),
         (
             lambda image, sigma, g: image + sigma * torch.randn_like(image),
@@ -133,16 +157,27 @@ WRONG = {
         ),
     ],
     "metrics.psnr": [
-        (lambda x, y: -10 * torch.log(mse(x, y)), "an error of 0.1 at every pixel gives 20 dB"),
-        (lambda x, y: 10 * torch.log10(mse(x, y)), "an error of 0.1 at every pixel gives 20 dB"),
+        (lambda x, y: -10 * torch.log(mse(x, y)), TWENTY, "not the natural one"),
+        (lambda x, y: 10 * torch.log10(mse(x, y)), TWENTY, "which of the two is above"),
+        (log_rmse, TWENTY, "or its root"),
+        (lambda x, y: -20 * torch.log10(mse(x, y)), TWENTY, "the factor"),
+        (
+            lambda x, y: -10 * torch.log10((x - y).square().sum(dim=(1, 2, 3))),
+            "the same error at more pixels gives the same number",
+            "a sum grows",
+        ),
+        (lambda x, y: -10 * torch.log10(mse(x.clamp(0, 1), y)), UNCLIPPED, "clipped"),
+        (
+            lambda x, y: -10 * torch.log10(mse(x, y) + 1e-12),
+            "equal images give infinity",
+            "constant",
+        ),
         (lambda x, y: -20 * torch.log10((x - y).mean(dim=(1, 2, 3))), FINITE),
-        (log_rmse, "an error of 0.1 at every pixel gives 20 dB"),
         (
             lambda x, y: -20 * torch.log10((x - y).abs().mean(dim=(1, 2, 3))),
             "one large error weighs more than two of half its size",
         ),
         (lambda x, y: 20 + 0 * mse(x, y), "a ten times smaller error adds 20 dB"),
-        (lambda x, y: -10 * torch.log10(mse(x, y) + 1e-12), "equal images give infinity"),
         (mixed_batch, "each image of a batch has a number of its own"),
         (channel_average, "the channels of an image share one mean squared error"),
         (lambda x, y: -10 * torch.log10((x - y).square().mean()), SHAPE),
@@ -159,18 +194,29 @@ WRONG = {
         (lambda x, w: separable(x, window(1.0)), "a wider filter lets less noise through"),
         (lambda x, w: separable(x, window(w)).clamp(0, 1), "the filter is linear"),
         (mixes_channels, "images and channels do not mix"),
-        (lambda x, w: separable(x, window(w, radius=math.ceil(w))), "agrees with the library"),
-        (lambda x, w: separable(x, window(w), "replicate"), "agrees with the library"),
+        (lambda x, w: separable(x, window(w, radius=math.ceil(w))), WEIGHTS, "ceil(3 width)"),
+        (lambda x, w: separable(x, window(w), "replicate"), BORDER, "without repeating"),
+        (lambda x, w: separable(x, window(w), "circular"), BORDER, "without repeating"),
+        (shifted, "a bright point spreads alike in both directions", "centred on its pixel"),
         (lambda x, w: F.conv2d(x, (window(w)[:, None] * window(w))[None, None]), SHAPE),
     ],
     "metrics.ssim": [
         (lambda x, y: ssim(x, y, c2=0) * 0.5, "equal images score 1"),
         (one_sided, "exchanging the two images changes nothing"),
+        (
+            forgets_the_means,
+            "two flat images compare their brightness only",
+            "variances and covariance",
+        ),
         (structure_only, "two flat images compare their brightness only"),
         (lambda x, y: ssim(x, y, c1=0.03**2), "two flat images compare their brightness only"),
         (lambda x, y: ssim(x, y, fold=torch.abs), "an inverted texture scores below zero"),
         (lambda x, y: ssim(x, y, c2=0.01**2), "agrees with the library"),
-        (lambda x, y: ssim(x, y, crop=same_size_mean), "agrees with the library"),
+        (
+            lambda x, y: ssim(x, y, crop=same_size_mean),
+            "windows that reach beyond the border do not count",
+        ),
+        (lambda x, y: ssim(x, y, c1=0, c2=0), FINITE),
         (
             lambda x, y: ssim(x, y, dims=(0, 1, 2, 3)).expand(len(x)),
             "each image of a batch has a score of its own",
@@ -181,12 +227,13 @@ WRONG = {
         (lambda p: -10 * torch.log10(1 + 1 / (12 * levels(p))), "rounding never helps"),
         (lambda p: 10 * torch.log10(1 + levels(p) / 12), "a better estimate pays more"),
         (lambda p: 10 * torch.log10(1 + 1 / (12 * p)), "a better estimate pays more"),
-        (
-            lambda p: 10 * torch.log10(1 + 1 / (12 * levels(p) / 255**2)),
-            "predicts what rounding really costs",
-        ),
-        (lambda p: 10 * torch.log(1 + 1 / (12 * levels(p))), "predicts what rounding really costs"),
-        (lambda p: 10 * torch.log10(1 + 1 / levels(p)), "predicts what rounding really costs"),
+        (lambda p: 10 * torch.log10(1 + 255**2 / (12 * levels(p))), ROUNDING, "in which unit"),
+        (lambda p: 10 * torch.log10(1 + 255 / (12 * levels(p))), ROUNDING, "is 255 squared"),
+        (lambda p: 10 * torch.log10(1 + 1 / (12 * levels(p).sqrt())), ROUNDING, "of their roots"),
+        (lambda p: 10 * torch.log10(1 + 1 / (12 * levels(p / 2))), ROUNDING, "are both squared"),
+        (lambda p: 20 * torch.log10(1 + 1 / (12 * levels(p))), ROUNDING, "factor of 20"),
+        (lambda p: 10 * torch.log(1 + 1 / (12 * levels(p))), ROUNDING, "not the natural one"),
+        (lambda p: 10 * torch.log10(1 + 1 / levels(p)), ROUNDING, "spread evenly"),
         (lambda p: (10 * torch.log10(1 + 1 / (12 * levels(p)))).mean(), SHAPE),
     ],
 }

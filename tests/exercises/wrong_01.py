@@ -1,8 +1,9 @@
 """Wrong answers to the exercises of lesson 01, each with the property that it breaks."""
 
+import torch
 import torch.nn.functional as F
 
-from lessons_lib.exercises.core import DTYPE, SHAPE, UNCHANGED
+from lessons_lib.exercises.core import DTYPE, FINITE, SHAPE, UNCHANGED
 from lessons_lib.ops.dictionary import dct_dictionary
 from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overlap_average
 from lessons_lib.ops.prox import hard_threshold, soft_threshold
@@ -24,6 +25,11 @@ def down_then_across(image, size):
 
 def pixels_by_columns(image, size):
     cut = windows(image, size).permute(0, 1, 5, 4, 2, 3)
+    return cut.reshape(image.shape[0], image.shape[1] * size**2, -1)
+
+
+def channels_alternate(image, size):
+    cut = windows(image, size).permute(0, 4, 5, 1, 2, 3)
     return cut.reshape(image.shape[0], image.shape[1] * size**2, -1)
 
 
@@ -61,6 +67,16 @@ def last_one_wins(patches, shape, size):
 def mean_over_the_batch(patches, shape, size):
     mixed = patches.mean(dim=0, keepdim=True).expand_as(patches)
     return overlap_average(mixed, shape, size)
+
+
+def mean_of_channels(patches, shape, size):
+    result = overlap_average(patches, shape, size)
+    return result.mean(dim=1, keepdim=True).expand_as(result)
+
+
+def counts_what_is_not_zero(patches, shape, size):
+    counts = overlap_add((patches != 0).to(patches), shape, size)
+    return overlap_add(patches, shape, size) / counts.clamp_min(1)
 
 
 def in_place(z, threshold):
@@ -114,6 +130,18 @@ def sums(noisy, threshold, size, stride):
     return overlap_add(basis @ kept + mean, noisy.shape[-2:], size, stride) / size**2
 
 
+def leaves_the_border(noisy, threshold, size, stride):
+    """Cuts with `F.unfold`, which stops where the next patch would not fit."""
+    basis, shape = dct_dictionary(size, size**2), tuple(noisy.shape[-2:])
+    patches = F.unfold(noisy, size, stride=stride)
+    centred, mean = centre(patches)
+    estimate = basis @ hard_threshold(basis.T @ centred, threshold) + mean
+    counts = F.fold(torch.ones_like(patches), shape, size, stride=stride)
+    return F.fold(estimate, shape, size, stride=stride) / counts
+
+
+CONSTANT = "a constant image stays as it is"
+ONE_PATCH = "one patch: its DCT is the old one, without its small entries"
 INSIDE_OUT = "patches cut from an image give that image back"
 NOTHING = "threshold 0 changes nothing"
 
@@ -127,15 +155,22 @@ WRONG = {
         (pixels_by_columns, "a patch as large as the image is the image, row by row"),
         (first_image_only, "images of a batch do not mix"),
         (
+            channels_alternate,
+            "within a patch come the channels one after the other",
+            "before the second one starts",
+        ),
+        (
             lambda image, size: centre(extract_patches(image, size))[0],
             "a patch as large as the image is the image, row by row",
         ),
     ],
     "patches.average": [
-        (divides_by_size, INSIDE_OUT),
-        (only_sums, INSIDE_OUT),
-        (exchanges_rows_and_columns, INSIDE_OUT),
-        (last_one_wins, "at each pixel, the mean of its estimates"),
+        (divides_by_size, INSIDE_OUT, "in the corner"),
+        (only_sums, INSIDE_OUT, "divided by their number"),
+        (exchanges_rows_and_columns, INSIDE_OUT, "where its pixel was"),
+        (last_one_wins, "at each pixel, the mean of its estimates", "do all of them count"),
+        (counts_what_is_not_zero, "an estimate of 0 counts like any other", "are patches counted"),
+        (mean_of_channels, "channels do not mix", "two channels"),
         (mean_over_the_batch, "images of a batch do not mix"),
         (lambda p, shape, size: overlap_average(p, shape, size)[0, 0], SHAPE),
         (lambda p, shape, size: overlap_average(p, shape, size).double(), DTYPE),
@@ -144,28 +179,28 @@ WRONG = {
         (soft_threshold, "large entries are kept exactly"),
         (lambda z, t: z * (z.abs() <= t), "large entries are kept exactly"),
         (lambda z, t: z * (z > t), "only the magnitude decides, not the sign"),
-        (lambda z, t: z * (z.abs() > t / 2), "small entries become zero"),
+        (lambda z, t: z * (z.abs() > t / 2), "small entries become zero", "is an entry dropped"),
+        (lambda z, t: z * ((z.abs() - t) / (z.abs() - t).abs()).clamp_min(0), FINITE, "divided by"),
         (lambda z, t: z * (z.square() > t), "is a minimiser of ½(u − z)² + ½ threshold² for u ≠ 0"),
         (lambda z, t: (z.abs() > t).to(z), "large entries are kept exactly"),
         (lambda z, t: z[z.abs() > t], SHAPE),
         (in_place, UNCHANGED),
     ],
     "denoise.dct": [
-        (transposed, "one patch: its DCT is the old one, without its small entries"),
-        (forgets_to_return_to_pixels, NOTHING),
-        (forgets_the_mean, NOTHING),
-        (sums, NOTHING),
+        (transposed, ONE_PATCH, "the codes that are thresholded"),
+        (forgets_to_return_to_pixels, NOTHING, "which of the two takes the transpose"),
+        (forgets_the_mean, CONSTANT, "where does the mean of a patch go"),
+        (sums, CONSTANT, "at the border"),
+        (leaves_the_border, FINITE, "reach the border"),
+        (
+            lambda noisy, t, size, stride: denoise(noisy, 0.0, size, stride),
+            "a huge threshold leaves the mean of each patch",
+        ),
         (lambda *a: denoise(*a, keep=False), "a brighter image gives an equally brighter estimate"),
-        (thresholds_pixels, "one patch: its DCT is the old one, without its small entries"),
-        (
-            lambda *a: denoise(*a, prox=soft_threshold),
-            "one patch: its DCT is the old one, without its small entries",
-        ),
-        (
-            lambda *a: denoise(*a, scale=3.0),
-            "one patch: its DCT is the old one, without its small entries",
-        ),
-        (always_overlaps, "a huge threshold leaves the mean of each patch"),
+        (thresholds_pixels, ONE_PATCH, "the codes that are thresholded"),
+        (lambda *a: denoise(*a, prox=soft_threshold), ONE_PATCH, "is the threshold hard"),
+        (lambda *a: denoise(*a, scale=3.0), ONE_PATCH, "by the given number"),
+        (always_overlaps, "a huge threshold leaves the mean of each patch", "with the stride"),
         (lambda noisy, t, size, stride: extract_patches(noisy, size, stride), SHAPE),
         (lambda noisy, t, size, stride: denoise(noisy, t, size, stride).squeeze(), SHAPE),
     ],

@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons_lib.exercises.core import SHAPE, TYPE, UNCHANGED
+from lessons_lib.exercises.core import FINITE, SHAPE, TYPE, UNCHANGED
 from lessons_lib.exercises.lesson_02 import kkt_violation, lipschitz, objective, refit
 from lessons_lib.ops.prox import hard_threshold, soft_threshold
 
@@ -59,6 +59,23 @@ def gradient_after_prox(patches, dictionary, lam, step, iterations):
     return codes, torch.stack(values)
 
 
+def one_step_too_many(patches, dictionary, lam, step, iterations):
+    codes, values = ista(patches, dictionary, lam, step, iterations + 1)
+    return codes, values[1:]
+
+
+def starts_at(start):
+    def wrong(patches, dictionary, lam, step, iterations):
+        codes, values = start(dictionary.T @ patches), []
+        for _ in range(iterations):
+            correlation = dictionary.T @ (patches - dictionary @ codes)
+            codes = soft_threshold(codes + step * correlation, step * lam)
+            values.append(objective(patches, dictionary, codes, lam))
+        return codes, torch.stack(values)
+
+    return wrong
+
+
 def only_the_fit(patches, dictionary, codes, lam):
     return (patches - dictionary @ codes).square().sum() / 2
 
@@ -96,6 +113,22 @@ def every_atom_at_lam(patches, dictionary, codes, lam):
 
 def one_number(*arguments):
     return kkt_violation(*arguments).max()
+
+
+def reduced(reduce):
+    def wrong(patches, dictionary, codes, lam):
+        correlation = dictionary.T @ (patches - dictionary @ codes)
+        kept = (correlation - lam * codes.sign()).abs()
+        dropped = (correlation.abs() - lam).clamp_min(0)
+        return reduce(torch.where(codes != 0, kept, dropped))
+
+    return wrong
+
+
+def below_zero(patches, dictionary, codes, lam):
+    correlation = dictionary.T @ (patches - dictionary @ codes)
+    kept = (correlation - lam * codes.sign()).abs()
+    return torch.where(codes != 0, kept, correlation.abs() - lam).amax(dim=0)
 
 
 def gradient_alone(patches, dictionary, codes, lam):
@@ -138,6 +171,10 @@ def in_place(patches, dictionary, codes, step, iterations):
     return codes
 
 
+UNSHRUNK = "with orthonormal atoms and step 1, kept entries become those of Dᵀy"
+ONE = "one iteration is one step"
+ZERO_CODES = "codes of zero: by how much the largest |dᵀy| exceeds λ"
+START = "patches of zeros have codes of zero"
 FIRST = "one step from zero is soft thresholding of step · Dᵀy"
 LAST = "the last objective is that of the codes returned"
 ZEROS = "entries below the threshold become zero"
@@ -145,60 +182,74 @@ SHRINKS = "large entries come closer to zero by the threshold"
 
 WRONG = {
     "prox.soft_threshold": [
-        (lambda z, t: z - t, ZEROS),
+        (lambda z, t: z - t, ZEROS, "which entries"),
+        (lambda z, t: z * (1 - t / z.abs()).clamp_min(0), FINITE, "divided by"),
         (lambda z, t: z.sign() * (z.abs() - t), ZEROS),
-        (hard_threshold, SHRINKS),
-        (lambda z, t: (z - t).clamp_min(0), SHRINKS),
-        (lambda z, t: z.abs().sub(t).clamp_min(0), SHRINKS),
+        (hard_threshold, SHRINKS, "shrinks as well"),
+        (lambda z, t: (z - t).clamp_min(0), SHRINKS, "large negative"),
+        (lambda z, t: z.abs().sub(t).clamp_min(0), SHRINKS, "the sign"),
         (lambda z, t: z.sign() * (z.abs() - t / 2).clamp_min(0) * (z.abs() > t), SHRINKS),
         (lambda z, t: z / (1 + t), ZEROS),
         (lambda z, t: z.mul_(z.abs() > t), UNCHANGED),
     ],
     "ista.lipschitz": [
-        (lambda d: lipschitz(d) ** 0.5, "atoms twice as long have four times the L"),
-        (lambda d: d.square().sum().item(), "an orthonormal dictionary has L = 1"),
+        (lambda d: lipschitz(d) ** 0.5, "atoms twice as long have four times the L", "its square"),
+        (
+            lambda d: d.square().sum().item(),
+            "an orthonormal dictionary has L = 1",
+            "the sum of all",
+        ),
         (lambda d: (d.T @ d).abs().max().item(), "the same atom three times has L = 3"),
         (lambda d: rayleigh(d, torch.ones(d.shape[1])), "an atom and its negative have L = 2"),
-        (lambda d: rayleigh(d, torch.randn(d.shape[1]), 1), "agrees with the library"),
+        (lambda d: rayleigh(d, torch.randn(d.shape[1]), 1), "agrees with the library", "enough"),
         (lambda d: lipschitz(d) / 2, "an orthonormal dictionary has L = 1"),
         (never_normalised, "an orthonormal dictionary has L = 1"),
         (lambda d: d.T @ d, TYPE),
     ],
     "ista.ista": [
-        (lambda *a: ista(*a, threshold=1.0), FIRST),
-        (lambda *a: ista(*a, scale=1.0), FIRST),
-        (lambda *a: ista(*a, sign=-1.0), FIRST),
-        (lambda *a: ista(*a, prox=hard_threshold), FIRST),
-        (lambda *a: ista(*a, prox=lambda z, t: z), FIRST),
-        (gradient_after_prox, FIRST),
+        (one_step_too_many, FIRST, "how often does the loop run"),
+        (starts_at(torch.clone), FIRST, "from which codes"),
+        (starts_at(torch.ones_like), START, "from which codes"),
+        (starts_at(torch.randn_like), START, "from which codes"),
+        (lambda *a: ista(*a, threshold=1.0), FIRST, "which threshold belongs"),
+        (lambda *a: ista(*a, scale=1.0), FIRST, "multiplied by the step"),
+        (lambda *a: ista(*a, sign=-1.0), FIRST, "which way is downhill"),
+        (lambda *a: ista(*a, prox=hard_threshold), FIRST, "is the threshold soft"),
+        (lambda *a: ista(*a, prox=lambda z, t: z), FIRST, "after the gradient step"),
+        (gradient_after_prox, FIRST, "after the gradient step"),
         (
             lambda *a: ista(*a, restart=True),
             "with orthonormal atoms and step 1, one step solves it, and more change nothing",
         ),
-        (lambda *a: ista(*a, record=only_the_fit), LAST),
-        (lambda *a: ista(*a, record=twice_the_fit), LAST),
-        (lambda *a: ista(*a, record=mean_over_patches), LAST),
-        (lambda *a: ista(*a, before=True), LAST),
+        (lambda *a: ista(*a, record=only_the_fit), LAST, "where is the penalty"),
+        (lambda *a: ista(*a, record=twice_the_fit), LAST, "one half"),
+        (lambda *a: ista(*a, record=mean_over_patches), LAST, "a mean of them"),
+        (lambda *a: ista(*a, before=True), LAST, "recorded before the step"),
         (lambda *a: ista(*a)[0], TYPE),
         (list_of_objectives, TYPE),
-        (lambda *a: (ista(*a)[0], ista(*a)[1][-1]), SHAPE),
+        (lambda *a: (ista(*a)[0], ista(*a)[1][-1]), SHAPE, "records one number"),
+        (lambda *a: (ista(*a)[0], torch.cat([ista(*a)[1]] * 2)), SHAPE, "records one number"),
     ],
     "ista.kkt": [
         (only_bounds, "notices an atom in use whose correlation is below λ, or above"),
         (ignores_signs, "vanishes at the solution"),
-        (every_atom_at_lam, "codes of zero: by how much the largest |dᵀy| exceeds λ"),
-        (gradient_alone, "codes of zero: by how much the largest |dᵀy| exceeds λ"),
-        (one_number, SHAPE),
-        (
-            lambda p, d, c, lam: kkt_violation(p, d, c, lam).square(),
-            "codes of zero: by how much the largest |dᵀy| exceeds λ",
-        ),
+        (every_atom_at_lam, ZERO_CODES),
+        (gradient_alone, ZERO_CODES, "only what exceeds"),
+        (one_number, SHAPE, "a patch is a column"),
+        (reduced(lambda all_atoms: all_atoms.amax(dim=1)), SHAPE, "a patch is a column"),
+        (reduced(lambda all_atoms: all_atoms.mean(dim=0)), ZERO_CODES, "or the mean"),
+        (reduced(lambda all_atoms: all_atoms.sum(dim=0)), ZERO_CODES, "or the sum"),
+        (reduced(lambda all_atoms: all_atoms.amin(dim=0)), ZERO_CODES, "the smallest"),
+        (reduced(lambda all_atoms: all_atoms.amax(dim=0) ** 2), ZERO_CODES, "or its square"),
+        (below_zero, ZERO_CODES, "not in use"),
     ],
     "ista.refit": [
-        (forgets_the_support, "zeros stay zero"),
-        (uphill, "with orthonormal atoms and step 1, kept entries become those of Dᵀy"),
-        (shrinks_again, "with orthonormal atoms and step 1, kept entries become those of Dᵀy"),
-        (from_zero, "starts from the codes that it is given"),
+        (forgets_the_support, "zeros stay zero", "after each step"),
+        (uphill, UNSHRUNK, "downhill"),
+        (shrinks_again, UNSHRUNK, "shrunk"),
+        (lambda y, d, c, step, n: refit(y, d, c, step, n + 1), ONE, "how often does the loop"),
+        (lambda y, d, c, step, n: refit(y, d, c, 2 * step, n), UNSHRUNK),
+        (from_zero, "starts from the codes that it is given", "from which codes"),
         (one_step_only, "many steps reach the least squares fit on the atoms in use"),
         (in_place, UNCHANGED),
     ],

@@ -10,6 +10,9 @@ from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overla
 from lessons_lib.solvers import omp
 
 AGREES = "agrees with the library"
+LENGTH = "every atom has length 1"
+COMMON = "a single atom turns to what its patches have in common"
+SIXTY = "two atoms at 60 degrees have coherence 1/2"
 
 
 def in_turn(patches, dictionary, codes, finish, step=1.0, skip=True, fresh=True):
@@ -73,6 +76,16 @@ def matching(
     return code
 
 
+def in_order(patch, dictionary, limit, most):
+    """Ranks the atoms once, by their correlation with the patch."""
+    code, chosen = torch.zeros(dictionary.shape[1]), []
+    ranked = (dictionary.T @ patch).abs().argsort(descending=True).tolist()
+    while (patch - dictionary @ code).norm() > limit and len(chosen) < most:
+        chosen.append(ranked[len(chosen)])
+        code[chosen] = torch.linalg.lstsq(dictionary[:, chosen], patch[:, None]).solution[:, 0]
+    return code
+
+
 def stop_at(limit):
     """Coding that stops at another length."""
 
@@ -80,6 +93,17 @@ def stop_at(limit):
         return omp(patches, dictionary, residual_norm=limit(patches, dictionary, sigma, factor))[0]
 
     return code
+
+
+def one_atom_more(patches, dictionary, sigma, factor):
+    limit = factor * sigma * math.sqrt(patches.shape[0])
+    codes = omp(patches, dictionary, residual_norm=limit)[0]
+    for n in range(patches.shape[1]):
+        used = int((codes[:, n] != 0).sum())
+        if used:
+            column = patches[:, n : n + 1]
+            codes[:, n : n + 1] = omp(column, dictionary, sparsity=used + 1)[0]
+    return codes
 
 
 def pieces(noisy, dictionary, size, sigma, factor):
@@ -117,19 +141,19 @@ def lazy(noisy, dictionary, size, sigma, factor):
 
 WRONG = {
     "dictionary.update_atoms": [
-        (lambda y, d, a: in_turn(y, d, a, lambda atom: atom), "every atom has length 1"),
+        (lambda y, d, a: in_turn(y, d, a, lambda atom: atom), LENGTH, "what is u divided by"),
         (
             lambda y, d, a: torch.nn.functional.normalize(in_turn(y, d, a, lambda u: u), dim=1),
-            "every atom has length 1",
+            LENGTH,
+            "along which axis",
         ),
-        (lambda y, d, a: in_turn(y, d, a, length_one, skip=False), FINITE),
+        (lambda y, d, a: in_turn(y, d, a, length_one, skip=False), FINITE, "a row of zeros"),
+        (lambda y, d, a: in_turn(y, d, a, length_one, step=-1.0), COMMON, "in which direction"),
+        (lambda y, d, a: in_turn(y, d, a, length_one, step=0.5), COMMON, "the whole step"),
         (
-            lambda y, d, a: in_turn(y, d, a, length_one, step=-1.0),
-            "a single atom turns to what its patches have in common",
-        ),
-        (
-            lambda y, d, a: in_turn(y, d, a, length_one, step=0.5),
-            "a single atom turns to what its patches have in common",
+            lambda y, d, a: in_turn(y, d.flip(1), a.flip(0), length_one).flip(1),
+            "no other unit atom does better in the last atom's place",
+            "from the first atom to the last",
         ),
         (lambda y, d, a: in_turn(y, d, a, length_one, fresh=False), "the error never grows"),
         (least_squares, "no other unit atom does better in the last atom's place"),
@@ -141,13 +165,13 @@ WRONG = {
             "an orthonormal basis has coherence 0",
         ),
         (lambda d: cosines(d).max().item(), "an atom and its negative have coherence 1"),
-        (lambda d: cosines(d).abs().mean().item(), "two atoms at 60 degrees have coherence 1/2"),
-        (lambda d: cosines(d.T).abs().max().item(), "two atoms at 60 degrees have coherence 1/2"),
+        (lambda d: cosines(d).abs().mean().item(), SIXTY, "the mean of all"),
+        (lambda d: cosines(d.T).nan_to_num().abs().max().item(), SIXTY, "an atom is a column"),
         (
             lambda d: (d.T @ d).abs().fill_diagonal_(0).max().item(),
             "the lengths of the atoms do not matter",
         ),
-        (lambda d: cosines(d).square().max().item(), "two atoms at 60 degrees have coherence 1/2"),
+        (lambda d: cosines(d).square().max().item(), SIXTY, "or its square"),
     ],
     "dictionary.pursue": [
         (
@@ -157,10 +181,22 @@ WRONG = {
         (
             lambda y, d, limit, most: matching(y, d, limit, most, size=lambda c: c),
             "the first atom is the most correlated one",
+            "can a good match be negative",
         ),
         (
             lambda y, d, limit, most: matching(y, d, limit, most, spare=1),
-            "the first atom is the most correlated one",
+            "as many atoms as allowed, where all are needed",
+            "one more may join",
+        ),
+        (
+            lambda y, d, limit, most: matching(y, d, limit, most, spare=-1),
+            "as many atoms as allowed, where all are needed",
+            "one more may join",
+        ),
+        (
+            in_order,
+            "the next atom is the one most correlated with what is left",
+            "not with the patch",
         ),
         (
             lambda y, d, limit, most: matching(y, d, limit, most, refit=False),
@@ -191,12 +227,22 @@ WRONG = {
             stop_at(lambda y, d, sigma, c: c * sigma * math.sqrt(d.shape[1])),
             "what is left is no longer than Cσ√m",
         ),
+        (
+            stop_at(lambda y, d, sigma, c: 0.8 * c * sigma * math.sqrt(y.shape[0])),
+            "most patches of nothing but noise come out empty",
+        ),
+        (
+            stop_at(lambda y, d, sigma, c: c * sigma * math.sqrt(y.shape[1])),
+            "most patches of nothing but noise come out empty",
+            "a patch has m pixels",
+        ),
+        (one_atom_more, "an atom joins only while the residual is longer than Cσ√m"),
     ],
     "dictionary.denoise": [
-        (forgets_the_mean, "a constant picture stays as it is"),
-        (does_not_centre, "drowned in noise, only the patches' means are left"),
-        (divides_by_m, "a constant picture stays as it is"),
-        (keeps_the_noise, "drowned in noise, only the patches' means are left"),
+        (forgets_the_mean, "a constant picture stays as it is", "a patch's mean"),
+        (does_not_centre, "drowned in noise, only the patches' means are left", "taken off"),
+        (divides_by_m, "a constant picture stays as it is", "at the border"),
+        (keeps_the_noise, "drowned in noise, only the patches' means are left", "coded at all"),
         (lazy, AGREES),
     ],
 }

@@ -59,6 +59,11 @@ def one_after_the_other(loss, C, thresholds, rate):
     return C, (thresholds - rate * slope).detach().clamp_min(0)
 
 
+def clamps_both(loss, C, thresholds, rate):
+    C, thresholds = descending(positive)(loss, C, thresholds, rate)
+    return C.clamp_min(0), thresholds
+
+
 def in_place(loss, C, thresholds, rate):
     found = descending(positive)(loss, C, thresholds, rate)
     C.copy_(found[0])
@@ -83,50 +88,96 @@ WRONG = {
     "lista.layer": [
         (
             lambda z, y, C, D, t: soft_threshold(z - C.T @ (y - D @ z), t),
-            "with C = D/L and Λ = λ/L it is a step of ISTA",
+            "from codes of zero, C looks at the patch",
+            "opposite sign",
         ),
         (
-            lambda z, y, C, D, t: hard_threshold(z + C.T @ (y - D @ z), t),
-            "with C = D/L and Λ = λ/L it is a step of ISTA",
-        ),
-        (
-            lambda z, y, C, D, t: soft_threshold(C.T @ (y - D @ z), t),
-            "with C = D/L and Λ = λ/L it is a step of ISTA",
-        ),
-        (
-            lambda z, y, C, D, t: z + soft_threshold(C.T @ (y - D @ z), t),
-            "with C = D/L and Λ = λ/L it is a step of ISTA",
+            lambda z, y, C, D, t: soft_threshold(z + D.T @ (y - C @ z), t),
+            "from codes of zero, C looks at the patch",
+            "which matrix is turned, C or D?",
         ),
         (
             lambda z, y, C, D, t: soft_threshold(
                 z + D.T @ (y - D @ z) / torch.linalg.matrix_norm(D, 2) ** 2, t
             ),
-            "C looks at the patch, D explains it",
+            "from codes of zero, C looks at the patch",
+        ),
+        (
+            lambda z, y, C, D, t: soft_threshold(C.T @ (y - D @ z), t),
+            "what was found before stays in the sum",
+            "to what is the new part added?",
+        ),
+        (
+            lambda z, y, C, D, t: soft_threshold(z + C.T @ y, t),
+            "D explains, and only the rest is looked at",
+            "what is left of the patch",
+        ),
+        (
+            lambda z, y, C, D, t: soft_threshold(z + C.T @ (y - C @ z), t),
+            "D explains, and only the rest is looked at",
+        ),
+        (
+            lambda z, y, C, D, t: z + soft_threshold(C.T @ (y - D @ z), t),
+            "what is below its threshold becomes zero, old or new",
+            "the threshold comes last",
+        ),
+        (
+            lambda z, y, C, D, t: soft_threshold(z, t) + C.T @ (y - D @ z),
+            "what is below its threshold becomes zero, old or new",
+            "the threshold comes last",
+        ),
+        (
+            lambda z, y, C, D, t: soft_threshold(z, t) + soft_threshold(C.T @ (y - D @ z), t),
+            "with C = D/L and Λ = λ/L it is a step of ISTA",
+            "one threshold of the sum",
+        ),
+        (
+            lambda z, y, C, D, t: hard_threshold(z + C.T @ (y - D @ z), t),
+            "what is above its threshold becomes smaller by it",
+            "or a hard one?",
+        ),
+        (
+            lambda z, y, C, D, t: (z + C.T @ (y - D @ z) - t).clamp_min(0),
+            "from codes of zero, C looks at the patch",
         ),
         (
             lambda z, y, C, D, t: layer(z, y, C, D, t.mean()),
             "every atom has a threshold of its own",
+        ),
+        (
+            torch.no_grad()(layer),
+            "gradients reach the codes, C, D and the thresholds",
+            "no_grad",
+        ),
+        (
+            lambda z, y, C, D, t: layer(z.detach(), y, C, D, t),
+            "gradients reach the codes, C, D and the thresholds",
+            "it does not reach z",
         ),
         (lambda z, y, C, D, t: soft_threshold(z + C @ (y - D @ z), t), RUNS),
     ],
     "lista.unroll": [
         (
             lambda y, C, D, t: unrolled(y, C, D, t, start=D.T @ y),
-            "with ISTA's weights its last codes are ISTA's",
+            "the first layer starts from codes of zero",
+            "where does it start?",
         ),
-        (forgets_the_last_codes, "with ISTA's weights its last codes are ISTA's"),
+        (
+            forgets_the_last_codes,
+            "a layer goes on from the codes of the layer before",
+            "which codes does it get?",
+        ),
         (
             lambda y, C, D, t: unrolled(y, C, D, t)[-1:].expand(len(C), -1, -1),
             "the codes after every layer are kept, in order",
         ),
         (
-            lambda y, C, D, t: torch.cat(
-                [torch.zeros(1, *(r := unrolled(y, C, D, t)).shape[1:]), r]
-            )[1:].flip(0),
-            "with ISTA's weights its last codes are ISTA's",
+            lambda y, C, D, t: unrolled(y, C, D, t).flip(0),
+            "the codes after every layer are kept, in order",
+            "what is stacked, and when?",
         ),
-        (always_the_first, "layer k uses the weights of layer k"),
-        (backwards, "the codes after every layer are kept, in order"),
+        (always_the_first, "layer k uses the weights of layer k", "does the loop go through C"),
+        (backwards, "layer k uses the weights of layer k", "from the first?"),
         (
             lambda y, C, D, t: unrolled(y, C, D, t, keep=torch.detach),
             "it can be trained: every weight gets a gradient",
@@ -134,13 +185,27 @@ WRONG = {
         (
             lambda y, C, D, t: unrolled(y, C, D, t, lambda z, *rest: layer(z.detach(), *rest)),
             "it can be trained: every weight gets a gradient",
+            "it reaches a part of C",
+        ),
+        (
+            torch.no_grad()(unrolled),
+            "it can be trained: every weight gets a gradient",
+            "it does not reach C",
         ),
         (lambda y, C, D, t: unrolled(y, C, D, t)[-1], SHAPE),
+        (lambda y, C, D, t: unrolled(y, C, D, t)[:-1], SHAPE),
+        (
+            lambda y, C, D, t: torch.stack(
+                [y.new_zeros(D.shape[1], y.shape[1]), *unrolled(y, C, D, t)]
+            ),
+            SHAPE,
+        ),
     ],
     "lista.descend": [
-        (descending(positive, step=1.0), "both weights go downhill"),
-        (descending(positive, both=False), "both weights go downhill"),
-        (descending(lambda t: t), "no threshold becomes negative"),
+        (descending(positive, step=1.0), "both weights go downhill", "opposite sign"),
+        (descending(positive, both=False), "both weights go downhill", "is each of them moved"),
+        (descending(lambda t: t), "no threshold becomes negative", "where must it stop?"),
+        (clamps_both, "C may become negative", "which of the two has a limit?"),
         (descending(torch.abs), "no threshold becomes negative"),
         (one_after_the_other, "both slopes are taken at the old weights"),
         (descending(positive, detach=False), "the new weights are plain numbers"),
@@ -148,8 +213,12 @@ WRONG = {
         (without_asking_for_gradients, RUNS),
     ],
     "lista.analytic_weights": [
-        (lambda D: scaled(D, D), "atoms that are independent are told apart completely"),
-        (pseudo, "every weight sees its own atom fully"),
+        (
+            lambda D: scaled(D, D),
+            "atoms that are independent are told apart completely",
+            "it is not for C = D",
+        ),
+        (pseudo, "every weight sees its own atom fully", "what should c_jᵀ d_j be?"),
         (lambda D: pseudo(D) / pseudo(D).norm(dim=0), "every weight sees its own atom fully"),
         (
             lambda D: torch.linalg.inv(D @ D.T) @ D / (pseudo(D) * D).sum(dim=0),

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lessons_lib.exercises.core import SHAPE, UNCHANGED
+from lessons_lib.exercises.core import DTYPE, FINITE, SHAPE, UNCHANGED
 from lessons_lib.exercises.lesson_06 import stack_bases, stack_codes, stack_pixels
 from lessons_lib.ops.dictionary import cosine_basis, dct_dictionary
 from lessons_lib.ops.prox import hard_threshold, soft_threshold
@@ -108,83 +108,183 @@ def wiener(gain=None, signal=0, weight=None):
     return answer
 
 
+def patchwise(stacks, pilots, sigma):
+    """Wiener filtering without a transform along the group."""
+    across, _ = stack_bases(stacks)
+    power = (across.T @ pilots).square()
+    gains = power / (power + sigma**2)
+    return across @ (gains * (across.T @ stacks)), 1 / gains.square().sum(dim=(1, 2))
+
+
+def unguarded(stacks, threshold):
+    """A black group has nothing to count."""
+    across, along = stack_bases(stacks)
+    codes = across.T @ stacks @ along
+    kept = hard_threshold(codes, threshold)
+    kept[:, 0, 0] = codes[:, 0, 0]
+    return across @ kept @ along.T, 1 / (kept != 0).sum(dim=(1, 2)).to(stacks)
+
+
 def overwrites(stacks, threshold):
     stacks[:] = filtering()(stacks, threshold)[0]
     return stacks, filtering()(stacks, threshold)[1]
 
 
-BY_HAND = "entry (i, l) is the squared length of x_i − y_l"
+def inexact(patches, grid, window, count):
+    """Leaves what rounding makes of a patch's distance to itself."""
+    distances = squared_distances(patches, patches)
+    distances = distances.masked_fill(~window_mask(grid, window), torch.inf)
+    nearest, numbers = distances.topk(count, dim=0, largest=False)
+    return numbers, nearest
+
+
+def inverted_mask(patches, grid, window, count):
+    distances = squared_distances(patches, patches).fill_diagonal_(0)
+    distances = distances.masked_fill(window_mask(grid, window), torch.inf)
+    nearest, numbers = distances.topk(count, dim=0, largest=False)
+    return numbers, nearest
+
+
+def divided(shrink):
+    return lambda x, y: shrink(squared_distances(x, y), len(x))
+
+
+EQUAL = "equal patches have distance 0"
+LENGTH = "the distance to zero is the squared length"
 WRONG = {
     "similarity.squared_distances": [
-        (distances_with(factor=1.0), BY_HAND),
-        (distances_with(sign=1.0), BY_HAND),
-        (distances_with(clamp=False), "no distance is negative"),
-        (lambda x, y: squared_distances(x, y).sqrt(), BY_HAND),
+        (distances_with(factor=1.0), EQUAL, "its sign and its factor"),
+        (distances_with(sign=1.0), EQUAL, "its sign and its factor"),
+        (distances_with(clamp=False), "no distance is negative", "rounding"),
+        (divided(lambda d, m: d.sqrt()), LENGTH, "squared, and summed"),
+        (divided(lambda d, m: d / m), LENGTH, "0.5 times the expected ones"),
         (lambda x, y: squared_distances(y, x), SHAPE),
-        (lambda x, y: squared_distances(x, y) / len(x), BY_HAND),
-        (lambda x, y: squared_distances(x.T, y.T) if x.shape == y.shape else x.T @ y, BY_HAND),
+        (lambda x, y: squared_distances(x, y).diagonal(), SHAPE),
+        (
+            lambda x, y: squared_distances(x, y.flip(1)),
+            "entry (i, l) is the squared length of x_i − y_l",
+            "what do rows and columns count?",
+        ),
     ],
     "similarity.block_matching": [
-        (matching(largest=True), "a patch is most like itself"),
-        (matching(skip=1), "a patch is most like itself"),
+        (matching(largest=True), "from near to far, and nobody twice", "which distances"),
+        (matching(ordered=False), "from near to far, and nobody twice", "in which order?"),
+        (matching(skip=1), "a patch is most like itself", "is it in its own group"),
         (matching(masked=False), "no match lies outside the window"),
         (matching(window_of=lambda w: 2 * w + 1), "no match lies outside the window"),
-        (matching(root=True), "distances belong to their patches"),
-        (matching(ordered=False), "from near to far, and nobody twice"),
+        (inverted_mask, "no match lies outside the window", "whom does the mask name?"),
+        (
+            lambda patches, grid, *rest: matching()(patches, grid[::-1], *rest),
+            "no match lies outside the window",
+            "grid is (rows, columns)",
+        ),
+        (
+            matching(window_of=lambda w: max(w - 2, 3)),
+            "nobody in the window is nearer and left out",
+        ),
+        (inexact, "a patch is at distance 0 from itself, exactly", "rounding leaves something"),
+        (matching(root=True), "distances belong to their patches", "squared"),
         (lambda *given: tuple(part.T for part in matching()(*given)), SHAPE),
+        (lambda *given: matching()(*given)[::-1], DTYPE),
     ],
     "similarity.nlm_weights": [
-        (weights_with(axis=1), "the weights of a patch, a column, sum to 1"),
-        (masked_after, "who is outside the window has no weight"),
-        (weights_with(late=True), "the weights of a patch, a column, sum to 1"),
+        (
+            weights_with(axis=1),
+            "the weights of a patch, a column, sum to 1",
+            "along which axis",
+        ),
+        (
+            lambda d, mask, sigma, h: torch.exp(-(d - 2 * sigma**2).clamp_min(0) / h**2) * mask,
+            "the weights of a patch, a column, sum to 1",
+            "are they divided by their sum",
+        ),
+        (masked_after, "who is outside the window has no weight", "where is the mask?"),
+        (
+            weights_with(late=True),
+            "in a window the weights of a column sum to 1, too",
+            "before the sum is taken, or after?",
+        ),
         (
             weights_with(excess=lambda d, sigma: d),
             "differences that noise explains cost nothing",
+            "two noisy versions of one patch",
         ),
         (
             weights_with(excess=lambda d, sigma: (d - sigma**2).clamp_min(0)),
             "differences that noise explains cost nothing",
+            "two noisy versions of one patch",
         ),
         (
             weights_with(excess=lambda d, sigma: d - 2 * sigma**2),
             "differences that noise explains cost nothing",
+            "nearer than that",
         ),
-        (weights_with(power=1), "an excess of h² costs a factor e"),
-        (weights_with(sign=1.0), "an excess of h² costs a factor e"),
+        (weights_with(power=1), "of two large distances, h² more costs a factor e", "power of h"),
+        (weights_with(sign=1.0), "of two large distances, h² more costs a factor e", "which sign"),
     ],
     "collaborative.filter": [
         (
             filtering(back=lambda across, kept, along: across.T @ kept @ along),
             "threshold 0 changes nothing",
+            "which one is transposed?",
         ),
-        (filtering(bases=not_orthonormal), "threshold 0 changes nothing"),
-        (filtering(mean=False), "a huge threshold leaves the mean of each group"),
-        (mean_of_each_patch, "a huge threshold leaves the mean of each group"),
-        (filtering(bases=patches_alone), "a huge threshold leaves the mean of each group"),
-        (filtering(shrink=soft_threshold), "small coefficients go, large ones stay as they are"),
+        (
+            filtering(bases=not_orthonormal),
+            "threshold 0 changes nothing",
+            "0.25 times the expected ones",
+        ),
+        (
+            filtering(mean=False),
+            "a huge threshold leaves the mean of each group",
+            "kept whatever its size",
+        ),
+        (
+            mean_of_each_patch,
+            "a huge threshold leaves the mean of each group",
+            "which one coefficient",
+        ),
+        (
+            filtering(bases=patches_alone),
+            "n equal patches halve what a threshold can hide, if n is 4",
+            "a transform along the group",
+        ),
+        (
+            filtering(shrink=soft_threshold),
+            "small coefficients go, large ones stay as they are",
+            "hard threshold",
+        ),
         (
             filtering(weight=lambda used, stacks: used),
             "the weight is one over what was kept",
+            "Fewer of them weigh more",
         ),
         (
             filtering(weight=lambda used, stacks: used / stacks[0].numel()),
             "the weight is one over what was kept",
         ),
+        (unguarded, FINITE),
         (overwrites, UNCHANGED),
     ],
     "collaborative.wiener": [
         (
             wiener(gain=lambda pilot, noisy, sigma: pilot.abs() / (pilot.abs() + sigma)),
             "a pilot as large as the noise halves",
+            "are gains made of squares?",
         ),
-        (wiener(signal=1), "a pilot as large as the noise halves"),
+        (
+            wiener(signal=1),
+            "what is shrunk is the noisy stack: twice as large, twice as large a result",
+            "which of the two is shrunk?",
+        ),
         (
             wiener(gain=lambda p, noisy, sigma: noisy**2 / (noisy**2 + sigma**2)),
-            "a pilot as large as the noise halves",
+            "what is shrunk is the noisy stack: twice as large, twice as large a result",
+            "do the gains look at the pilot alone?",
         ),
         (
             wiener(gain=lambda p, noisy, sigma: sigma**2 / (p**2 + sigma**2)),
             "without noise nothing changes",
+            "if σ is far below p",
         ),
         (
             wiener(
@@ -193,6 +293,15 @@ WRONG = {
             ),
             "a pilot as large as the noise halves",
         ),
-        (wiener(weight=lambda gains: gains), "the weight is one over the sum of squared gains"),
+        (
+            patchwise,
+            "a group has the gains of its common coefficients",
+            "a transform along the group",
+        ),
+        (
+            wiener(weight=lambda gains: gains),
+            "the weight is one over the sum of squared gains",
+            "how much noise gets by?",
+        ),
     ],
 }

@@ -7,9 +7,9 @@ from lessons_lib.exercises.lesson_07 import group_step, largest_lambda
 from lessons_lib.ops.prox import group_threshold, soft_threshold
 
 
-def shorten(z, threshold, dim=-1, clamp=True, order=2):
+def shorten(z, threshold, dim=-1, clamp=True, order=2, guard=1e-12):
     """Group thresholding with one thing wrong."""
-    length = z.norm(p=order, dim=dim, keepdim=True).clamp_min(1e-12)
+    length = z.norm(p=order, dim=dim, keepdim=True).clamp_min(guard)
     factor = 1 - threshold / length
     return z * (factor.clamp_min(0) if clamp else factor)
 
@@ -17,6 +17,11 @@ def shorten(z, threshold, dim=-1, clamp=True, order=2):
 def unguarded(z, threshold):
     length = z.norm(dim=-1, keepdim=True)
     return z / length * (length - threshold).clamp_min(0)
+
+
+def without_guard(z, threshold):
+    """Right but for rows of zeros with threshold 0."""
+    return z * (1 - threshold / z.norm(dim=-1, keepdim=True)).clamp_min(0)
 
 
 def keep_or_kill(z, threshold):
@@ -74,29 +79,42 @@ def overwrites(patches, dictionary, codes, lam, step):
 
 
 ONE_ROW = "one row: its Euclidean length"
+ONE_COLUMN = "one column: the sum of magnitudes, as in the lasso"
+SHORTER = "a longer row gets shorter by the threshold, and keeps its direction"
+SINGLE = "for one patch it is that of the lasso"
+LASSO = "groups of one patch: a step of the lasso"
+CORRELATIONS = "from zero, and with λ = 0, it goes up the correlations"
 WRONG = {
     "group_lasso.norm": [
-        (lambda a: a.norm(dim=0).sum(), ONE_ROW),
+        (lambda a: a.norm(dim=0).sum(), ONE_ROW, "which axis"),
         (lambda a: a.abs().sum(), ONE_ROW),
-        (lambda a: a.norm(), "one column: the sum of magnitudes, as in the lasso"),
-        (lambda a: a.square().sum(dim=1).sum(), ONE_ROW),
-        (lambda a: a.norm(dim=1).max(), "one column: the sum of magnitudes, as in the lasso"),
+        (lambda a: a.norm(), ONE_COLUMN, "one length for all rows"),
+        (lambda a: a.square().sum(dim=1).sum(), ONE_ROW, "or its square?"),
+        (lambda a: a.norm(dim=1).max(), ONE_COLUMN, "the longest row"),
+        (lambda a: a.norm(dim=1).mean(), ONE_COLUMN, "or a mean?"),
         (lambda a: a.norm(dim=1), SHAPE),
         (lambda a: a.norm(dim=1).sum().item(), TYPE),
     ],
     "group_lasso.prox": [
+        (lambda z, t: shorten(z, t, dim=-2), SHORTER, "which axis is a row?"),
         (
-            lambda z, t: shorten(z, t, dim=-2),
-            "a longer row gets shorter by the threshold, and keeps its direction",
+            lambda z, t: shorten(z, t, dim=1),
+            "rows run along the last axis, of one group and of many",
         ),
-        (soft_threshold, "a longer row gets shorter by the threshold, and keeps its direction"),
+        (soft_threshold, SHORTER, "is each entry judged alone?"),
+        (without_guard, FINITE, "division by zero"),
+        (
+            lambda z, t: shorten(z, t, guard=1e-2),
+            "short rows are treated like long ones",
+            "smaller than any row",
+        ),
         (
             lambda z, t: shorten(z, t, clamp=False),
             "a row shorter than the threshold becomes zero",
         ),
         (unguarded, FINITE),
-        (keep_or_kill, "a longer row gets shorter by the threshold, and keeps its direction"),
-        (by_the_square, "a longer row gets shorter by the threshold, and keeps its direction"),
+        (keep_or_kill, SHORTER, "by how much"),
+        (by_the_square, SHORTER, "or its square?"),
         (lambda z, t: shorten(z, t, order=1), "a row shorter than the threshold becomes zero"),
         (one_for_all, "groups do not mix"),
         (in_place, UNCHANGED),
@@ -112,43 +130,36 @@ WRONG = {
         ),
         (
             lambda y, d: lengths(y, d).max().item() / math.sqrt(len(y)),
-            "for one patch it is that of the lasso",
+            SINGLE,
+            "which axis is that?",
         ),
-        (
-            lambda y, d: (d.T @ y).max().item(),
-            "for one patch it is that of the lasso",
-        ),
+        (lambda y, d: (d.T @ y).max().item(), SINGLE, "can a good match be negative?"),
         (
             lambda y, d: (d.T @ y).abs().max().item(),
-            "above it zero is optimal, below it is not",
+            "a row counts by its length",
+            "or its largest entry?",
         ),
         (
             lambda y, d: lengths(y, d).mean().item() / math.sqrt(y.shape[1]),
-            "for one patch it is that of the lasso",
+            SINGLE,
+            "or all of them?",
         ),
-        (
-            lambda y, d: largest_lambda(y, d) ** 2,
-            "for one patch it is that of the lasso",
-        ),
+        (lambda y, d: largest_lambda(y, d) ** 2, SINGLE, "or its square?"),
     ],
     "group_lasso.step": [
-        (
-            moving(sign=-1.0),
-            "with step 1, λ = 0 and an orthonormal dictionary, the codes are DᵀY",
-        ),
-        (
-            moving(stale=True),
-            "with step 1, λ = 0 and an orthonormal dictionary, the codes are DᵀY",
-        ),
-        (moving(scaled=False), "groups of one patch: a step of the lasso"),
-        (counts_the_pixels, "groups of one patch: a step of the lasso"),
+        (moving(sign=-1.0), CORRELATIONS, "sign of the gradient"),
+        (moving(sign=5.0), CORRELATIONS, "multiplied by the step"),
+        (moving(stale=True), "codes that explain their patches stay, with λ = 0"),
+        (moving(scaled=False), LASSO, "is the step in the threshold?"),
+        (moving(prox=lambda z, t: z), LASSO, "is there a threshold?"),
+        (counts_the_pixels, LASSO, "which axis is that?"),
         (moving(weight=lambda n: 1.0), "n copies of a patch move like the patch alone"),
         (moving(weight=lambda n: n), "n copies of a patch move like the patch alone"),
         (
             moving(prox=soft_threshold),
             "n copies of a patch move like the patch alone",
         ),
-        (mixes, "groups of one patch: a step of the lasso"),
+        (mixes, LASSO),
         (overwrites, UNCHANGED),
     ],
 }

@@ -9,8 +9,11 @@ from lessons_lib.exercises.core import FINITE, RUNS, SHAPE, UNCHANGED
 from lessons_lib.exercises.lesson_08 import group_attention
 from lessons_lib.exercises.lesson_08 import refresh as right_refresh
 from lessons_lib.ops.patches import extract_patches, overlap_add, overlap_average
+from lessons_lib.ops.prox import relaxed_group_threshold
 from lessons_lib.ops.similarity import gaussian_similarity, squared_distances
 
+STEPS = "one step away exp(−1), two steps away exp(−4)"
+FAR = "a softmax has weights to give, however far away all others are"
 HARD = "with two groups it is the group lasso of lesson 07 on each, threshold Λ√n"
 SOFT = "with Σ the identity it is soft thresholding"
 QUARTER = "ν = 1/4 lies a quarter of the way from the old to the new"
@@ -51,14 +54,14 @@ def first_of_batch(patches, kappa, mask):
     return gaussian_similarity(patches[:1].expand_as(patches), kappa, mask)
 
 
-def threshold(codes, sigma, lam, size=lambda total: total.sqrt(), axis=-2, flip=False, power=1):
+def threshold(codes, sigma, lam, size=torch.sqrt, axis=-2, flip=False, power=1, guard=1e-12):
     """Relaxed group thresholding with one thing wrong."""
     weights = sigma.mT if flip else sigma
     norm = (codes.square() @ weights.pow(power)).sqrt()
     total = sigma.sum(dim=axis, keepdim=True)
     if axis == -1:
         total = total.mT
-    return codes * (1 - lam * size(total) / norm.clamp_min(1e-12)).clamp_min(0)
+    return codes * (1 - lam * size(total) / norm.clamp_min(guard)).clamp_min(0)
 
 
 def divides_by_zero(codes, sigma, lam):
@@ -113,6 +116,7 @@ def attention(
     square=True,
     root=True,
     windowed=True,
+    guard=1e-24,
 ):
     """The prox as attention with one thing wrong."""
     key = (kappa[:, None] * patches).mT
@@ -121,7 +125,7 @@ def attention(
         extra = extra.masked_fill(~mask, -torch.inf)
     value = (codes.square() if square else codes.abs()).mT
     energy = F.scaled_dot_product_attention(two * key, key, value, attn_mask=extra, scale=scale)
-    strength = energy.mT.clamp_min(1e-24)
+    strength = energy.mT.clamp_min(guard)
     strength = strength.sqrt() if root and square else strength
     return codes * (1 - lam / strength).clamp_min(0)
 
@@ -130,12 +134,15 @@ WRONG = {
     "groupsc.similarity": [
         (
             lambda y, k, m: similarity(y, k, m, root=True),
-            "one step away exp(−1), two steps away exp(−4)",
+            STEPS,
+            "or its square?",
         ),
         (
             lambda y, k, m: similarity(y, k, m, half=0.5),
-            "one step away exp(−1), two steps away exp(−4)",
+            STEPS,
+            "no ½",
         ),
+        (lambda y, k, m: similarity(y, k, m, half=-1.0), STEPS, "less, or more?"),
         (no_exponential, "a patch resembles itself fully"),
         (lambda y, k, m: similarity(y, k, m, weigh=False), "κ = 2 is a picture twice as bright"),
         (outside_the_square, "κ = 2 is a picture twice as bright"),
@@ -161,7 +168,11 @@ WRONG = {
         ),
         (lambda z, s, lam: threshold(z, s, lam, axis=-1), "each patch's group is its column of Σ"),
         (lambda z, s, lam: threshold(z.mT, s, lam).mT, RUNS),
-        (keeps_negative_factors, SOFT),
+        (keeps_negative_factors, SOFT, "turned over"),
+        (
+            lambda z, s, lam: threshold(z, s, lam, guard=1e-2),
+            "small codes are treated like large ones",
+        ),
         (divides_by_zero, FINITE),
         (
             lambda z, s, lam: threshold(z, s, torch.as_tensor(lam).mean()),
@@ -174,32 +185,47 @@ WRONG = {
     ],
     "groupsc.refresh": [
         (lambda *a: refresh(*a, swap=True), KEEPS),
-        (lambda *a: refresh(*a, add=False), AGREEING),
-        (lambda *a: refresh(*a, subtract=False), AGREEING),
+        (lambda *a: refresh(*a, add=False), AGREEING, "put back at the start"),
+        (lambda *a: refresh(*a, subtract=False), AGREEING, "taken away at the end"),
         (
             lambda s, e, mu, shape, k, m, nu: refresh(s, e, mu, shape, torch.ones_like(k), m, nu),
             AGREEING,
+            "κ, as before?",
         ),
-        (summed, AGREEING),
+        (summed, AGREEING, "at the border"),
         (not_averaged, HEARS),
-        (no_window, AGREEING),
+        (no_window, AGREEING, "the window, as before?"),
         (lambda *a: right_refresh(*a[:-1], round(a[-1])), QUARTER),
         (in_place, UNCHANGED),
     ],
     "groupsc.attention": [
-        (lambda *a: attention(*a, bias=0.0), MOVED),
-        (lambda *a: attention(*a, scale=None), MOVED),
-        (lambda *a: attention(*a, two=1.0), MOVED),
+        (lambda *a: attention(*a, bias=0.0), MOVED, "is missing?"),
+        (lambda *a: attention(*a, bias=-1.0), MOVED, "which sign"),
+        (lambda *a: attention(*a, scale=None), MOVED, "1/√m"),
+        (lambda *a: attention(*a, two=1.0), MOVED, "how often"),
         (
             lambda *a: attention(*a, two=1.0, bias=0.5),
             "two patches at distance d weigh exp(−d²) against 1",
         ),
         (lambda *a: attention(*a, square=False), ONE_GROUP),
-        (lambda *a: attention(*a, root=False), BY_ITSELF),
-        (lambda *a: attention(*a, windowed=False), BY_ITSELF),
+        (lambda *a: attention(*a, root=False), BY_ITSELF, "is a root missing?"),
+        (lambda *a: attention(*a, windowed=False), BY_ITSELF, "what does the mask hide?"),
         (
             lambda z, x, k, m, lam: group_attention(z, x, k.square(), m, lam),
-            "is the prox with a Gaussian Σ",
+            "κ = 2 is a picture twice as bright",
+        ),
+        (lambda *a: attention(*a, guard=0.0), FINITE),
+        (lambda *a: attention(*a, guard=1e-4), "small codes are treated like large ones"),
+        # The functions of exercises 1 and 2, and the same with a guard of their own.
+        (
+            lambda z, x, k, m, lam: relaxed_group_threshold(z, gaussian_similarity(x, k, m), lam),
+            FAR,
+            "a softmax never is",
+        ),
+        (
+            lambda z, x, k, m, lam: threshold(z, gaussian_similarity(x, k, m), lam),
+            FAR,
+            "a softmax never is",
         ),
     ],
 }

@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons_lib.exercises.core import RUNS, SHAPE, UNCHANGED
+from lessons_lib.exercises.core import FINITE, RUNS, SHAPE, UNCHANGED
 from lessons_lib.exercises.lesson_09 import average_codes, cost
 from lessons_lib.ops.prox import csr_threshold, soft_threshold
 
@@ -10,6 +10,9 @@ ZERO = "with β = 0 both pulls go to zero, and their strengths add"
 AT_Z = "at u = z only the pulls are left"
 ADDS_UP = "entry by entry, the two pulls add up to the penalty of the library"
 MINIMISER = "is the minimiser of the cost"
+ODD = "turning the signs of z and β turns the sign of the result"
+LONER = "a patch that resembles no other keeps its own code"
+SC_STEP = "without γ it is a step of SC"
 STICKS = "a strong pull moves all that is near to β exactly"
 
 
@@ -44,7 +47,11 @@ WRONG = {
             lambda u, z, b, lam, g: (u - z) ** 2 + lam * (u.abs() + g * (u - b).abs()),
             "without λ it is half the squared distance to z",
         ),
-        (lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * u.abs() + g * (u - b).abs(), AT_Z),
+        (
+            lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * u.abs() + g * (u - b).abs(),
+            AT_Z,
+            "does λ",
+        ),
         (
             lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * u.abs() + lam * g * (z - b).abs(),
             ADDS_UP,
@@ -59,7 +66,11 @@ WRONG = {
             ).sum(),
             SHAPE,
         ),
-        (lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * (u.abs() + g * (u + b).abs()), AT_Z),
+        (
+            lambda u, z, b, lam, g: 0.5 * (u - z) ** 2 + lam * (u.abs() + g * (u + b).abs()),
+            AT_Z,
+            "to β?",
+        ),
     ],
     "csr.brute_force": [
         (
@@ -73,14 +84,17 @@ WRONG = {
         (
             lambda z, b, lam, g, c: c[table(z, b, lam, g, c).argmax(dim=0)],
             "no candidate costs less",
+            "or the largest?",
         ),
         (
             lambda z, b, lam, g, c: c[table(z, b, lam, g, c).sum(dim=1).argmin()].expand(len(z)),
-            "no candidate costs less",
+            "each entry is minimised by itself",
+            "over which axis",
         ),
         (
             lambda z, b, lam, g, c: c[table(z, 0 * b, lam, g, c).argmin(dim=0)],
             "no candidate costs less",
+            "does β take part?",
         ),
         (lambda z, b, lam, g, c: c[cost(c, z, b, lam, g).argmin(dim=0)], RUNS),
     ],
@@ -94,7 +108,8 @@ WRONG = {
             lambda z, b, lam, g: soft_threshold(
                 soft_threshold(z - b - lam, lam * g) + b + lam, lam
             ),
-            STICKS,
+            ODD,
+            "or always upwards?",
         ),
         (
             lambda z, b, lam, g: torch.where(
@@ -102,7 +117,11 @@ WRONG = {
             ),
             ZERO,
         ),
-        (lambda z, b, lam, g: csr_threshold(z, b.abs(), lam, g), STICKS),
+        (lambda z, b, lam, g: csr_threshold(z, b.abs(), lam, g), ODD),
+        (
+            lambda z, b, lam, g: lam * csr_threshold(z / lam, b / lam, 1.0, g),
+            FINITE,
+        ),
         (lambda z, b, lam, g: csr_threshold(z, b, lam, g / 2), ZERO),
         (nearer, "with γ = 0 it is soft thresholding"),
         (
@@ -114,9 +133,9 @@ WRONG = {
         (in_place, UNCHANGED),
     ],
     "csr.average": [
-        (lambda z, s: z @ s, "a patch that resembles no other keeps its own code"),
-        (lambda z, s: z @ s / s.shape[-1], "a patch that resembles no other keeps its own code"),
-        (lambda z, s: z @ s / s.sum(), "a patch that resembles no other keeps its own code"),
+        (lambda z, s: z @ s, LONER, "made to sum to 1"),
+        (lambda z, s: z @ s / s.shape[-1], LONER, "how many there are"),
+        (lambda z, s: z @ s / s.sum(), LONER, "one for each patch"),
         (
             lambda z, s: z @ (s / s.sum(dim=-1, keepdim=True)),
             "each patch's weights are its column of Σ",
@@ -125,14 +144,14 @@ WRONG = {
             lambda z, s: z @ s.mT / s.sum(dim=-1)[:, None],
             "each patch's weights are its column of Σ",
         ),
-        (lambda z, s: z @ s.softmax(dim=-2), "a patch that resembles no other keeps its own code"),
+        (lambda z, s: z @ s.softmax(dim=-2), LONER, "no exponential"),
         (lambda z, s: z @ s[0] / s[0].sum(dim=0), "the members of a batch do not mix"),
     ],
     "csr.step": [
         (lambda *a: step(*a, late=True), "from zero, both pulls go to zero"),
-        (lambda *a: step(*a, first=True), "without γ it is a step of SC"),
-        (lambda *a: step(*a, sign=-1.0), "without γ it is a step of SC"),
-        (lambda z, y, C, D, s, t, g: step(z, y, D, C, s, t, g), "without γ it is a step of SC"),
+        (lambda *a: step(*a, first=True), SC_STEP, "then the prox"),
+        (lambda *a: step(*a, sign=-1.0), SC_STEP, "which sign"),
+        (lambda z, y, C, D, s, t, g: step(z, y, D, C, s, t, g), SC_STEP, "which of C and D"),
         (
             lambda z, y, C, D, s, t, g: csr_threshold(z + C.mT @ (y - D @ z), z, t, g),
             "with a huge γ and a small λ, codes become the averages of the old ones",

@@ -11,6 +11,7 @@ UNMEASURED = "what was not measured does not matter"
 NOTHING = "where nothing is measured, codes only shrink"
 GREY = "a patch of one grey has that grey for its mean"
 ALIKE = "red, green and blue count alike"
+BRIGHT = "brightness does not matter"
 ALONE = "of pictures that fill two directions it sees the noise alone"
 AT_LEVEL = "an image at a level gets the thresholds of that level"
 IDENTITY = "a restoration that changes nothing changes nothing"
@@ -24,6 +25,18 @@ def covariance(patches):
 def per_channel(patches, known, channels):
     sums = (patches * known).unflatten(1, (channels, -1)).sum(dim=2)
     return sums / known.unflatten(1, (channels, -1)).sum(dim=2)
+
+
+def not_zero(patches, channels):
+    """The mean of what is not zero, which is not the same as what was measured."""
+    apart = patches.unflatten(1, (channels, -1))
+    counts = (apart != 0).sum(dim=2).clamp_min(1)
+    return (apart.sum(dim=2) / counts).mean(dim=1, keepdim=True)
+
+
+def smallest(values):
+    """The root of the smallest eigenvalue of a matrix of squares."""
+    return torch.linalg.eigvalsh(values)[0].clamp_min(0).sqrt()
 
 
 def in_rgb(rgb, restore_gray):
@@ -50,32 +63,52 @@ WRONG = {
         (lambda z, y, M, C, D, t: soft_threshold(z + C.mT @ (y - D @ z), t), UNMEASURED),
         (lambda z, y, M, C, D, t: soft_threshold(z + C.mT @ (M * y - D @ z), t), NOTHING),
         (lambda z, y, M, C, D, t: soft_threshold(z + C.mT @ (y - M * (D @ z)), t), UNMEASURED),
-        (lambda z, y, M, C, D, t: z + C.mT @ (M * (y - D @ z)), ALL),
-        (lambda z, y, M, C, D, t: soft_threshold(z - C.mT @ (M * (y - D @ z)), t), ALL),
+        (lambda z, y, M, C, D, t: z + C.mT @ (M * (y - D @ z)), ALL, "is there a threshold?"),
+        (lambda z, y, M, C, D, t: soft_threshold(z - C.mT @ (M * (y - D @ z)), t), ALL, "sign"),
         (
             lambda z, y, M, C, D, t: soft_threshold(z + C.mT @ ((1 - M) * (y - D @ z)), t),
             ALL,
+            "is the mask 1",
         ),
         (lambda z, y, M, C, D, t: soft_threshold(z + C @ (M * (y - D @ z)), t), RUNS),
         (
             lambda z, y, M, C, D, t: soft_threshold(
                 z + C.mT @ (M.amax(2, keepdim=True) * (y - D @ z)), t
             ),
-            UNMEASURED,
+            "each patch has its own mask",
+            "keep its axes",
         ),
     ],
     "inverse.measured_mean": [
         (lambda p, M, c: p.mean(dim=1, keepdim=True), GREY),
         (lambda p, M, c: p.sum(dim=1, keepdim=True) / M.sum(dim=1, keepdim=True), ALIKE),
         (lambda p, M, c: 3 * p.mean(dim=1, keepdim=True), ALIKE),
+        (lambda p, M, c: not_zero(p, c), "a measured 0 counts", "the mask"),
         (lambda p, M, c: per_channel(p, M, c), SHAPE),
         (lambda p, M, c: per_channel(p, M, c).mean(dim=(0, 1), keepdim=True), SHAPE),
     ],
     "inverse.noise_level": [
-        (lambda p: torch.linalg.eigvalsh(covariance(p))[0], ALONE),
-        (lambda p: torch.linalg.eigvalsh(covariance(p))[-1].sqrt(), ALONE),
-        (lambda p: p.std(), ALONE),
-        (lambda p: torch.linalg.eigvalsh(covariance(p)).mean().sqrt(), ALONE),
+        (lambda p: torch.linalg.eigvalsh(covariance(p))[0], ALONE, "is a variance"),
+        (
+            lambda p: torch.linalg.eigvalsh(covariance(p))[-1].sqrt(),
+            ALONE,
+            "or the largest?",
+        ),
+        (lambda p: p.std(), BRIGHT),
+        (
+            lambda p: torch.linalg.eigvalsh(covariance(p)).mean().sqrt(),
+            ALONE,
+            "or the mean of all?",
+        ),
+        # Nothing taken away; one number for all pixels; one for each patch; patches for pixels.
+        (lambda p: smallest(p @ p.T / (p.shape[1] - 1)), BRIGHT, "is the mean patch taken away"),
+        (lambda p: smallest((p - p.mean()) @ (p - p.mean()).T / (p.shape[1] - 1)), BRIGHT),
+        (
+            lambda p: smallest((p - p.mean(0)) @ (p - p.mean(0)).T / (p.shape[1] - 1)),
+            ALONE,
+            "do you go?",
+        ),
+        (lambda p: smallest(covariance(p.T)), ALONE, "m × m"),
         (
             lambda p: torch.linalg.eigvalsh(covariance(p))[:3].mean().sqrt(),
             "agrees with the library",
@@ -87,8 +120,16 @@ WRONG = {
             "between two levels the nearer one counts",
         ),
         (lambda s, levels, t: t[(s[:, None] - levels).abs().argmin(dim=1)], SHAPE),
-        (lambda s, levels, t: t[(s[:, None] - levels).abs().argmax(dim=1)][..., None], AT_LEVEL),
-        (lambda s, levels, t: t[(s[:, None] - levels).argmin(dim=1)][..., None], AT_LEVEL),
+        (
+            lambda s, levels, t: t[(s[:, None] - levels).abs().argmax(dim=1)][..., None],
+            AT_LEVEL,
+            "or the farthest?",
+        ),
+        (
+            lambda s, levels, t: t[(s[:, None] - levels).argmin(dim=1)][..., None],
+            AT_LEVEL,
+            "the sign of a difference",
+        ),
     ],
     "inverse.restore_luma": [
         (in_rgb, "the restoration sees the luma of the image"),

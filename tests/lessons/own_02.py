@@ -1,0 +1,42 @@
+"""Answers to lesson 02 as a student may write them; they use the lesson's own names."""
+# ruff: noqa: F821
+
+
+def soft_threshold(z, threshold):
+    return torch.where(
+        z > threshold, z - threshold, torch.where(z < -threshold, z + threshold, 0 * z)
+    )
+
+
+def lipschitz(dictionary):
+    return float(torch.linalg.svdvals(dictionary)[0] ** 2)
+
+
+def ista(patches, dictionary, lam, step, iterations):
+    codes = torch.zeros(dictionary.shape[1], patches.shape[1])
+    values = torch.zeros(iterations)
+    for k in range(iterations):
+        gradient = dictionary.T @ (dictionary @ codes - patches)
+        codes = soft_threshold(codes - step * gradient, lam * step)
+        values[k] = objective(patches, dictionary, codes, lam)
+    return codes, values
+
+
+def kkt_violation(patches, dictionary, codes, lam):
+    c = dictionary.T @ (patches - dictionary @ codes)
+    worst = []
+    for n in range(codes.shape[1]):
+        used = codes[:, n] != 0
+        apart = (c[:, n] - lam * codes[:, n].sign()).abs()
+        apart[~used] = torch.relu(c[~used, n].abs() - lam)
+        worst.append(apart.max())
+    return torch.stack(worst)
+
+
+def refit(patches, dictionary, codes, step, iterations):
+    zero = codes == 0
+    codes = codes.clone()
+    for _ in range(iterations):
+        codes = codes - step * dictionary.T @ (dictionary @ codes - patches)
+        codes[zero] = 0
+    return codes
