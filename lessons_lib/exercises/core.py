@@ -12,7 +12,8 @@ import linecache
 import os
 import pkgutil
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -257,6 +258,26 @@ def same(
             )
 
 
+def likely_cause(found: Tensor | float, mistakes: Sequence[tuple[Tensor | float, str]]) -> str:
+    """The words that go with the first of these mistakes whose numbers were found, if any."""
+    values = torch.as_tensor(found).double()
+    for number, words in mistakes:
+        if torch.allclose(values, torch.as_tensor(number).double(), rtol=1e-3, atol=1e-4):
+            return words
+    return ""
+
+
+@contextmanager
+def cause_of(name: str, cause: str) -> Iterator[None]:
+    """Where a call inside breaks the general property ``name``, say that this may be why."""
+    try:
+        yield
+    except Broken as broken:
+        if broken.name == name:
+            broken.cause = cause
+        raise
+
+
 def ensure_minimal(
     objective: Callable[[Tensor], Tensor], point: Tensor, *, case: str, cause: str = ""
 ) -> None:
@@ -295,6 +316,40 @@ def ensure_batchwise(answer: Answer, *arguments: Any, cause: str = "") -> None:
             case=f"member {i} of a batch of {size}, and it alone",
             cause=cause or "an operation that mixes the members of the batch: check its axes",
         )
+
+
+def ensure_gradients(result: Tensor, given: dict[str, Tensor], *, case: str) -> None:
+    """Break the property unless gradients of ``result`` reach all that is given, layer by layer.
+
+    An answer works on copies of its arguments, so they have to be found from its result.
+    """
+    leaves = _leaves(result.grad_fn, set())
+    for name, wanted in given.items():
+        found = [
+            leaf for leaf in leaves if leaf.shape == wanted.shape and torch.equal(leaf, wanted)
+        ]
+        reached = torch.zeros(1, dtype=torch.bool)
+        if found:
+            # A sum of the entries, each with a weight, so that nothing cancels by chance.
+            value = (result * torch.linspace(1, 2, result.numel()).view_as(result)).sum()
+            (slope,) = torch.autograd.grad(value, found[0], retain_graph=True)
+            reached = (slope.flatten(1) != 0).any(dim=1) if slope.ndim > 2 else (slope != 0).any()
+        ensure(
+            bool(reached.all()),
+            case=f"the gradient of {case}",
+            expected=f"it reaches all of {name}",
+            actual=f"it reaches a part of {name}" if reached.any() else f"it does not reach {name}",
+        )
+
+
+def _leaves(node: Any, seen: set[Any]) -> list[Tensor]:
+    """The tensors that a result was computed from and that want gradients."""
+    if node is None or node in seen:
+        return []
+    seen.add(node)
+    if hasattr(node, "variable"):
+        return [node.variable]
+    return [leaf for following, _ in node.next_functions for leaf in _leaves(following, seen)]
 
 
 def describe(value: Any) -> str:

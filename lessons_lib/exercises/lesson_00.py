@@ -1,8 +1,6 @@
 """Exercises of lesson 00: noise, PSNR, a linear filter, SSIM, and what rounding costs."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -11,34 +9,13 @@ from torch import Tensor
 from lessons_lib import metrics
 from lessons_lib.exercises.core import (
     Answer,
-    Broken,
     Exercise,
     describe,
     ensure,
     ensure_batchwise,
+    likely_cause,
     same,
 )
-
-
-def likely_cause(actual: Tensor | float, slips: Mapping[str, Tensor | float]) -> str:
-    """The words that belong to the wrong result which ``actual`` equals; empty if to none."""
-    found = torch.as_tensor(actual).double()
-    for words, slip in slips.items():
-        wrong = torch.as_tensor(slip).double()
-        if found.shape == wrong.shape and torch.allclose(found, wrong, rtol=1e-3, atol=1e-4):
-            return words
-    return ""
-
-
-@contextmanager
-def cause_of(name: str, cause: str) -> Iterator[None]:
-    """Where a call inside breaks the general property ``name``, say that this may be why."""
-    try:
-        yield
-    except Broken as broken:
-        if broken.name == name:
-            broken.cause = cause
-        raise
 
 
 def add_noise(image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
@@ -178,12 +155,12 @@ def _images(*shape: int) -> tuple[Tensor, Tensor]:
 @PSNR.holds("an error of 0.1 gives 20 dB", cause="which logarithm, which factor?")
 def twenty(answer: Answer) -> None:
     target = torch.full((1, 1, 1, 1), 0.5, dtype=torch.float64)
-    slips = {
-        "more error must give fewer decibels: which of the two is above, 1 or the MSE?": -20.0,
-        "the logarithm of base 10, not the natural one": 20 * math.log(10),
-        "is it the MSE that the logarithm sees, or its root?": 10.0,
-        "is the factor that of the MSE?": 40.0,
-    }
+    slips = [
+        (-20.0, "more error must give fewer decibels: which of the two is above, 1 or the MSE?"),
+        (20 * math.log(10), "the logarithm of base 10, not the natural one"),
+        (10.0, "is it the MSE that the logarithm sees, or its root?"),
+        (40.0, "is the factor that of the MSE?"),
+    ]
     for error in (0.1, -0.1):
         found = answer(target + error, target)
         expected = torch.tensor([20.0])
@@ -473,24 +450,34 @@ def increasing(answer: Answer) -> None:
     )
 
 
-def _rounding_slips(decibels: float) -> dict[str, float]:
-    """What the likely mistakes give, by the words that answer them."""
+def _rounding_slips(decibels: float) -> list[tuple[float, str]]:
+    """What the likely mistakes give, with the words that answer them."""
     share = 10 ** (decibels / 10)
     error = 255**2 / share
-    return {
-        "is 10^(dB/10) the ratio of the squares, or of their roots?": 10
-        * math.log10(1 + 1 / (12 * 255 / 10 ** (decibels / 20))),
-        "are both squared, the white and the error?": 10
-        * math.log10(1 + 1 / (12 * 255**2 / 10 ** (decibels / 20))),
-        "in which unit is the MSE? Grey levels squared are asked for": 10
-        * math.log10(1 + share / 12),
-        "is 255 squared, as the error is?": 10 * math.log10(1 + share / (12 * 255)),
-        "the logarithm of base 10, not the natural one": 10 * math.log(1 + 1 / (12 * error)),
-        "how large is the variance of numbers spread evenly over [-1/2, 1/2]?": 10
-        * math.log10(1 + 1 / error),
-        "the factor of 20 is for roots; here the logarithm sees squares": 20
-        * math.log10(1 + 1 / (12 * error)),
-    }
+    return [
+        (
+            10 * math.log10(1 + 1 / (12 * 255 / 10 ** (decibels / 20))),
+            "is 10^(dB/10) the ratio of the squares, or of their roots?",
+        ),
+        (
+            10 * math.log10(1 + 1 / (12 * 255**2 / 10 ** (decibels / 20))),
+            "are both squared, the white and the error?",
+        ),
+        (
+            10 * math.log10(1 + share / 12),
+            "in which unit is the MSE? Grey levels squared are asked for",
+        ),
+        (10 * math.log10(1 + share / (12 * 255)), "is 255 squared, as the error is?"),
+        (10 * math.log(1 + 1 / (12 * error)), "the logarithm of base 10, not the natural one"),
+        (
+            10 * math.log10(1 + 1 / error),
+            "how large is the variance of numbers spread evenly over [-1/2, 1/2]?",
+        ),
+        (
+            20 * math.log10(1 + 1 / (12 * error)),
+            "the factor of 20 is for roots; here the logarithm sees squares",
+        ),
+    ]
 
 
 @ROUNDING.holds(

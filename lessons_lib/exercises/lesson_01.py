@@ -7,11 +7,12 @@ from lessons_lib.exercises.core import (
     FINITE,
     Answer,
     Exercise,
+    cause_of,
     ensure_batchwise,
     ensure_minimal,
+    likely_cause,
     same,
 )
-from lessons_lib.exercises.lesson_00 import cause_of, likely_cause
 from lessons_lib.ops import prox
 from lessons_lib.ops.dictionary import dct_dictionary
 from lessons_lib.ops.patches import (
@@ -143,14 +144,7 @@ def adjoint(answer: Answer) -> None:
 
 @AVERAGE.holds("images of a batch do not mix")
 def batch_of_averages(answer: Answer) -> None:
-    patches = torch.rand(2, 4, 12)
-    for i in range(2):
-        same(
-            answer(patches, (4, 5), 2)[i : i + 1],
-            answer(patches[i : i + 1], (4, 5), 2),
-            case=f"image {i} of 2, and it alone",
-            cause="an operation that mixes the members of the batch: check its axes",
-        )
+    ensure_batchwise(answer, torch.rand(2, 4, 12), (4, 5), 2)
 
 
 @AVERAGE.holds("channels do not mix", cause="a patch of two channels is twice as long")
@@ -309,7 +303,11 @@ def thresholded(answer: Answer) -> None:
     shrunk = prox.soft_threshold(before, 0.3)
     shrunk[0] = before[0]
     cause = likely_cause(
-        after, {"is the threshold hard?": shrunk, "is anything thresholded at all?": before}
+        after,
+        [
+            (shrunk, "is the threshold hard?"),
+            (before, "is anything thresholded at all?"),
+        ],
     )
     small = before.abs() <= 0.3
     small[0] = False

@@ -3,8 +3,17 @@
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import FINITE, SHAPE, Answer, Exercise, ensure, ensure_minimal, same
-from lessons_lib.exercises.lesson_00 import cause_of, likely_cause
+from lessons_lib.exercises.core import (
+    FINITE,
+    SHAPE,
+    Answer,
+    Exercise,
+    cause_of,
+    ensure,
+    ensure_minimal,
+    likely_cause,
+    same,
+)
 from lessons_lib.ops import prox
 from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms, spectral_norm
 from lessons_lib.solvers import fista
@@ -75,11 +84,11 @@ def dead_zone(answer: Answer) -> None:
 def shrinks(answer: Answer) -> None:
     z = torch.tensor([3.0, -3.0, 7.0])
     found = answer(z, 1.0)
-    slips = {
-        "what becomes of large negative entries?": torch.tensor([2.0, 0.0, 6.0]),
-        "where does the sign come back?": torch.tensor([2.0, 2.0, 6.0]),
-        "a kept entry shrinks as well: by how much?": z,
-    }
+    slips = [
+        (torch.tensor([2.0, 0.0, 6.0]), "what becomes of large negative entries?"),
+        (torch.tensor([2.0, 2.0, 6.0]), "where does the sign come back?"),
+        (z, "a kept entry shrinks as well: by how much?"),
+    ]
     same(
         found,
         torch.tensor([2.0, -2.0, 6.0]),
@@ -120,7 +129,12 @@ def orthonormal(answer: Answer) -> None:
         1.0,
         case="9 cosines of 3 x 3 pixels",
         tolerance=1e-3,
-        cause=likely_cause(found, {"that is the sum of all eigenvalues: which one is wanted?": 9.0})
+        cause=likely_cause(
+            found,
+            [
+                (9.0, "that is the sum of all eigenvalues: which one is wanted?"),
+            ],
+        )
         or "such a dictionary leaves the length of every vector as it is: which length is scaled?",
     )
 
@@ -186,28 +200,33 @@ def starts_at_zero(answer: Answer) -> None:
 
 def _first_steps(
     patches: Tensor, dictionary: Tensor, lam: float, step: float
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Codes after one step from zero, and after the likely mistakes, by words that answer them."""
+) -> tuple[Tensor, list[tuple[Tensor, str]]]:
+    """Codes after one step from zero, and after likely mistakes, with words that answer them."""
     shrink, correlation = prox.soft_threshold, dictionary.T @ patches
     forward = step * correlation
     right = shrink(forward, step * lam)
     back = dictionary.T @ (patches - dictionary @ right)
     ahead = dictionary.T @ (patches - dictionary @ correlation)
-    slips = {
-        "this is what two steps give: how often does the loop run?": shrink(
-            right + step * back, step * lam
+    slips = [
+        (
+            shrink(right + step * back, step * lam),
+            "this is what two steps give: how often does the loop run?",
         ),
-        "this is what no step gives: how often does the loop run?": torch.zeros_like(right),
-        "from which codes does it start?": shrink(correlation + step * ahead, step * lam),
-        "which threshold belongs to a step of this size?": shrink(forward, lam),
-        "is the gradient multiplied by the step?": shrink(correlation, step * lam),
-        "step and threshold: do both of them know the size of the step?": shrink(correlation, lam),
-        "which way is downhill? The residual is patches minus their estimate": -right,
-        "the threshold comes after the gradient step, and sees its result": forward,
-        "kept entries shrink as well: is the threshold soft?": prox.hard_threshold(
-            forward, step * lam
+        (torch.zeros_like(right), "this is what no step gives: how often does the loop run?"),
+        (shrink(correlation + step * ahead, step * lam), "from which codes does it start?"),
+        (shrink(forward, lam), "which threshold belongs to a step of this size?"),
+        (shrink(correlation, step * lam), "is the gradient multiplied by the step?"),
+        (
+            shrink(correlation, lam),
+            "step and threshold: do both of them know the size of the step?",
         ),
-    }
+        (-right, "which way is downhill? The residual is patches minus their estimate"),
+        (forward, "the threshold comes after the gradient step, and sees its result"),
+        (
+            prox.hard_threshold(forward, step * lam),
+            "kept entries shrink as well: is the threshold soft?",
+        ),
+    ]
     return right, slips
 
 
@@ -244,13 +263,16 @@ def objective_of_codes(answer: Answer) -> None:
     before, _ = answer(patches, dictionary, 0.5, 0.3, 3)
     right = objective(patches, dictionary, codes, 0.5)
     fit = right - prox.l1_penalty(codes, 0.5)
-    slips = {
-        "is it recorded before the step, or after it?": objective(patches, dictionary, before, 0.5),
-        "where is the penalty?": fit,
-        "does the fit have its factor of one half?": right + fit,
-        "is it summed over patches, or a mean of them?": right / patches.shape[1],
-        "in which order are they recorded?": values[0],
-    }
+    slips = [
+        (
+            objective(patches, dictionary, before, 0.5),
+            "is it recorded before the step, or after it?",
+        ),
+        (fit, "where is the penalty?"),
+        (right + fit, "does the fit have its factor of one half?"),
+        (right / patches.shape[1], "is it summed over patches, or a mean of them?"),
+        (values[0], "in which order are they recorded?"),
+    ]
     same(
         values[-1],
         right,
@@ -311,19 +333,21 @@ def one_per_patch(answer: Answer) -> None:
 def zero_codes(answer: Answer) -> None:
     patches, dictionary = torch.tensor([[2.0, 0.3, 1.0], [-3.0, 0.4, 1.0]]), torch.eye(2)
     found = answer(patches, dictionary, torch.zeros(2, 3), 0.5)
-    slips = {
-        "the largest violation, or the mean over the atoms?": torch.tensor([2.0, 0.0, 0.5]),
-        "the largest violation, or the sum over the atoms?": torch.tensor([4.0, 0.0, 1.0]),
-        "the smallest violation, or the largest?": torch.tensor([1.5, 0.0, 0.5]),
-        "a distance, or its square?": torch.tensor([6.25, 0.0, 0.25]),
-        "only what exceeds λ violates anything": torch.tensor([3.0, 0.4, 1.0]),
-        "is a correlation below λ a violation, if the atom is not in use?": torch.tensor(
-            [2.5, -0.1, 0.5]
+    slips = [
+        (torch.tensor([2.0, 0.0, 0.5]), "the largest violation, or the mean over the atoms?"),
+        (torch.tensor([4.0, 0.0, 1.0]), "the largest violation, or the sum over the atoms?"),
+        (torch.tensor([1.5, 0.0, 0.5]), "the smallest violation, or the largest?"),
+        (torch.tensor([6.25, 0.0, 0.25]), "a distance, or its square?"),
+        (torch.tensor([3.0, 0.4, 1.0]), "only what exceeds λ violates anything"),
+        (
+            torch.tensor([2.5, -0.1, 0.5]),
+            "is a correlation below λ a violation, if the atom is not in use?",
         ),
-        "an atom that is not in use is not asked to have the correlation λ": torch.tensor(
-            [2.5, 0.2, 0.5]
+        (
+            torch.tensor([2.5, 0.2, 0.5]),
+            "an atom that is not in use is not asked to have the correlation λ",
         ),
-    }
+    ]
     same(
         found,
         torch.tensor([2.5, 0.0, 0.5]),
@@ -398,7 +422,9 @@ def starts_at_codes(answer: Answer) -> None:
     patches, dictionary = _small_problem()
     codes = prox.hard_threshold(torch.randn(9, 5), 0.8)
     found = answer(patches, dictionary, codes, 0.0, 3)
-    slips = {"from which codes does it start?": 0 * codes}
+    slips = [
+        (0 * codes, "from which codes does it start?"),
+    ]
     cause = likely_cause(found, slips) or "what changes the codes beside a step of size 0?"
     same(found, codes, case="step 0, 3 iterations", cause=cause)
 
@@ -410,10 +436,10 @@ def undoes_shrinkage(answer: Answer) -> None:
     codes = prox.soft_threshold(plain, 0.5)
     kept = prox.hard_threshold(plain, 0.5)
     found = answer(patches, dictionary, codes, 1.0, 1)
-    slips = {
-        "which way is downhill?": 2 * codes - kept,
-        "does the loop run, and is anything shrunk that should not be?": codes,
-    }
+    slips = [
+        (2 * codes - kept, "which way is downhill?"),
+        (codes, "does the loop run, and is anything shrunk that should not be?"),
+    ]
     same(
         found,
         kept,
@@ -427,15 +453,17 @@ def one_step(answer: Answer) -> None:
     patches, dictionary = _small_problem()
     codes = prox.hard_threshold(torch.randn(9, 5), 0.8)
     found = answer(patches, dictionary, codes, 0.2, 1)
-    slips = {
-        "how often does the loop run?": answer.reference(patches, dictionary, codes, 0.2, 2),
-        "the gradient of ½‖·‖² has no factor of 2": answer.reference(
-            patches, dictionary, codes, 0.4, 1
+    slips = [
+        (answer.reference(patches, dictionary, codes, 0.2, 2), "how often does the loop run?"),
+        (
+            answer.reference(patches, dictionary, codes, 0.4, 1),
+            "the gradient of ½‖·‖² has no factor of 2",
         ),
-        "is the gradient multiplied by the step?": answer.reference(
-            patches, dictionary, codes, 1.0, 1
+        (
+            answer.reference(patches, dictionary, codes, 1.0, 1),
+            "is the gradient multiplied by the step?",
         ),
-    }
+    ]
     same(
         found,
         answer.reference(patches, dictionary, codes, 0.2, 1),

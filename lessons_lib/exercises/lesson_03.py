@@ -5,8 +5,15 @@ import math
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import FINITE, Answer, Exercise, ensure, same
-from lessons_lib.exercises.lesson_00 import cause_of, likely_cause
+from lessons_lib.exercises.core import (
+    FINITE,
+    Answer,
+    Exercise,
+    cause_of,
+    ensure,
+    likely_cause,
+    same,
+)
 from lessons_lib.ops import dictionary as dictionaries
 from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms
 from lessons_lib.ops.patches import centre, extract_patches, overlap_average
@@ -88,7 +95,9 @@ UPDATE = Exercise("dictionary.update_atoms", update_atoms)
 @UPDATE.holds("every atom has length 1")
 def unit_length(answer: Answer) -> None:
     updated = answer(torch.randn(6, 15), _unit(6, 4), torch.randn(4, 15))
-    slips = {"along which axis does an atom lie?": torch.ones(6)}
+    slips = [
+        (torch.ones(6), "along which axis does an atom lie?"),
+    ]
     same(
         updated.norm(dim=0),
         torch.ones(4),
@@ -124,16 +133,18 @@ def common_direction(answer: Answer) -> None:
     truth, start, codes = _unit(6, 1), _unit(6, 1), torch.randn(1, 15)
     found = answer(truth @ codes, start, codes)
     energy = codes.square().sum()
-    slips = {
-        "in which direction does the residual pull?": normalize_atoms(2 * start - truth),
-        "where does the old atom enter u?": normalize_atoms(truth - start),
-        "is the step divided by the energy of its row of A?": normalize_atoms(
-            start + energy * (truth - start)
+    slips = [
+        (normalize_atoms(2 * start - truth), "in which direction does the residual pull?"),
+        (normalize_atoms(truth - start), "where does the old atom enter u?"),
+        (
+            normalize_atoms(start + energy * (truth - start)),
+            "is the step divided by the energy of its row of A?",
         ),
-        "the energy of a row of A, or its length?": normalize_atoms(
-            start + energy.sqrt() * (truth - start)
+        (
+            normalize_atoms(start + energy.sqrt() * (truth - start)),
+            "the energy of a row of A, or its length?",
         ),
-    }
+    ]
     same(
         found,
         truth,
@@ -204,12 +215,12 @@ def sixty_degrees(answer: Answer) -> None:
     atoms = torch.zeros(3, 3)
     atoms[0, 0], atoms[0, 1], atoms[1, 1], atoms[2, 2] = 1.0, 0.5, 3**0.5 / 2, 1.0
     found = answer(atoms)
-    slips = {
-        "the cosine, or its square?": 0.25,
-        "the largest cosine, or the mean of all?": 1 / 9,
-        "the largest cosine, or the mean of the pairs?": 1 / 6,
-        "an atom is a column: what does the product compare?": answer.reference(atoms.T),
-    }
+    slips = [
+        (0.25, "the cosine, or its square?"),
+        (1 / 9, "the largest cosine, or the mean of all?"),
+        (1 / 6, "the largest cosine, or the mean of the pairs?"),
+        (answer.reference(atoms.T), "an atom is a column: what does the product compare?"),
+    ]
     same(
         found,
         0.5,
@@ -269,11 +280,11 @@ def short_patch(answer: Answer) -> None:
 def first_atom(answer: Answer) -> None:
     patch = torch.tensor([0.5, -3.0, 1.0, 2.0])
     found = answer(patch, torch.eye(4), 1e-3, 1)
-    slips = {
-        "can a good match be negative?": torch.tensor([0.0, 0.0, 0.0, 2.0]),
-        "is it the largest correlation that wins?": torch.tensor([0.5, 0.0, 0.0, 0.0]),
-        "what becomes of the sign?": torch.tensor([0.0, 3.0, 0.0, 0.0]),
-    }
+    slips = [
+        (torch.tensor([0.0, 0.0, 0.0, 2.0]), "can a good match be negative?"),
+        (torch.tensor([0.5, 0.0, 0.0, 0.0]), "is it the largest correlation that wins?"),
+        (torch.tensor([0.0, 3.0, 0.0, 0.0]), "what becomes of the sign?"),
+    ]
     same(
         found,
         torch.tensor([0.0, -3.0, 0.0, 0.0]),
@@ -472,7 +483,9 @@ def drowned(answer: Answer) -> None:
     _, mean = centre(extract_patches(picture, 4))
     flat = overlap_average(mean.expand(-1, 16, -1), (9, 12), 4)
     result = answer(picture, dct_dictionary(4, 25), 4, 5.0, 1.1)
-    slips = {"are the patches coded at all?": picture}
+    slips = [
+        (picture, "are the patches coded at all?"),
+    ]
     cause = likely_cause(result, slips) or "is the mean taken off before the patches are coded?"
     same(result, flat, case="9 × 12 pixels, σ = 5", cause=cause)
 

@@ -1,12 +1,11 @@
 """Exercises of lesson 04: LISTA, the unrolled ISTA and its weights."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Exercise, ensure, same
+from lessons_lib.exercises.core import Answer, Exercise, ensure, ensure_gradients, same
 from lessons_lib.models.lista import Lista, ListaConfig, analytic_weights
 from lessons_lib.ops.dictionary import dct_dictionary, random_dictionary, spectral_norm
 from lessons_lib.ops.prox import soft_threshold
@@ -276,40 +275,6 @@ def trainable(answer: Answer) -> None:
     given = {"C": C.requires_grad_(), "Λ": (thresholds + 0.01).requires_grad_()}
     found = answer(patches, C, D, given["Λ"])
     ensure_gradients(found[-1], given, case=f"the codes after the last of {len(C)} layers")
-
-
-def ensure_gradients(result: Tensor, given: dict[str, Tensor], *, case: str) -> None:
-    """Break the property unless gradients of ``result`` reach all that is given, layer by layer.
-
-    An answer works on copies of its arguments, so they have to be found from its result.
-    """
-    leaves = _leaves(result.grad_fn, set())
-    for name, wanted in given.items():
-        found = [
-            leaf for leaf in leaves if leaf.shape == wanted.shape and torch.equal(leaf, wanted)
-        ]
-        reached = torch.zeros(1, dtype=torch.bool)
-        if found:
-            # A sum of the entries, each with a weight, so that nothing cancels by chance.
-            value = (result * torch.linspace(1, 2, result.numel()).view_as(result)).sum()
-            (slope,) = torch.autograd.grad(value, found[0], retain_graph=True)
-            reached = (slope.flatten(1) != 0).any(dim=1) if slope.ndim > 2 else (slope != 0).any()
-        ensure(
-            bool(reached.all()),
-            case=f"the gradient of {case}",
-            expected=f"it reaches all of {name}",
-            actual=f"it reaches a part of {name}" if reached.any() else f"it does not reach {name}",
-        )
-
-
-def _leaves(node: Any, seen: set[Any]) -> list[Tensor]:
-    """The tensors that a result was computed from and that want gradients."""
-    if node is None or node in seen:
-        return []
-    seen.add(node)
-    if hasattr(node, "variable"):
-        return [node.variable]
-    return [leaf for following, _ in node.next_functions for leaf in _leaves(following, seen)]
 
 
 def _like_the_model() -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Exercise, ensure, same
-from lessons_lib.exercises.lesson_04 import ensure_gradients, layer
+from lessons_lib.exercises.core import Answer, Exercise, ensure, ensure_gradients, same
+from lessons_lib.exercises.lesson_04 import layer
 from lessons_lib.models.sc import PatchSC
 from lessons_lib.models.unrolled import PatchConfig
 from lessons_lib.ops.dictionary import random_dictionary, spectral_norm

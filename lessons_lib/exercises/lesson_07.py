@@ -1,7 +1,6 @@
 """Exercises of lesson 07: the group lasso, its norm, its prox, its largest λ, its ISTA."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from lessons_lib.exercises.core import (
     ensure,
     ensure_batchwise,
     ensure_minimal,
+    likely_cause,
     same,
 )
 from lessons_lib.ops import prox
@@ -61,15 +61,6 @@ def objective(patches: Tensor, dictionary: Tensor, codes: Tensor, lam: float) ->
     return error + lam * math.sqrt(patches.shape[-1]) * prox.group_penalty(codes, 1.0)
 
 
-def explanation(found: Tensor | float, mistakes: Sequence[tuple[Tensor | float, str]]) -> str:
-    """The words that go with the first of these mistakes whose numbers were found, if any."""
-    values = torch.as_tensor(found)
-    for number, words in mistakes:
-        if torch.allclose(values, torch.as_tensor(number).to(values), rtol=1e-3, atol=1e-4):
-            return words
-    return ""
-
-
 def _groups(dim: int, atoms: int, members: int, groups: int = 3) -> tuple[Tensor, Tensor]:
     """Random patches ``(groups, dim, members)`` and a dictionary of unit atoms."""
     return torch.randn(groups, dim, members), normalize_atoms(torch.randn(dim, atoms))
@@ -86,7 +77,7 @@ def one_row(answer: Answer) -> None:
         (25.0, "a length, or its square?"),
         (-1.0, "a length, or a sum?"),
     ]
-    same(found, 5.0, case="the row (3, −4)", cause=explanation(found, mistakes))
+    same(found, 5.0, case="the row (3, −4)", cause=likely_cause(found, mistakes))
 
 
 @NORM.holds("one column: the sum of magnitudes, as in the lasso")
@@ -97,7 +88,7 @@ def one_column(answer: Answer) -> None:
         (4.0, "the longest row, or all of them?"),
         (3.5, "a sum over rows, or a mean?"),
     ]
-    same(found, 7.0, case="the column (3, −4)", cause=explanation(found, mistakes))
+    same(found, 7.0, case="the column (3, −4)", cause=likely_cause(found, mistakes))
 
 
 @NORM.holds("two numbers cost more in two rows than in one", cause="which axis is a row?")
@@ -153,7 +144,7 @@ def shortens(answer: Answer) -> None:
         found,
         torch.tensor([[2.4, 3.2], [0.0, -1.0]]),
         case="rows (3, 4) and (0, −2), threshold 1",
-        cause=explanation(found, mistakes)
+        cause=likely_cause(found, mistakes)
         or "one factor for the whole row: which length does it lead to?",
     )
 
@@ -243,7 +234,7 @@ def single(answer: Answer) -> None:
         found,
         3.0,
         case="the patch (0.5, −3, 1), the identity as dictionary",
-        cause=explanation(found, mistakes),
+        cause=likely_cause(found, mistakes),
     )
 
 
@@ -320,7 +311,7 @@ def no_penalty(answer: Answer) -> None:
         found,
         expected,
         case="3 groups of 4 patches, 9 atoms, codes of zero, λ = 0, step 0.2",
-        cause=explanation(found, mistakes),
+        cause=likely_cause(found, mistakes),
     )
 
 
@@ -356,7 +347,7 @@ def lasso(answer: Answer) -> None:
         found,
         prox.soft_threshold(moved, step * 0.7),
         case="3 groups of 1 patch, λ = 0.7, step 0.2",
-        cause=explanation(found, mistakes),
+        cause=likely_cause(found, mistakes),
     )
 
 

@@ -6,8 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Broken, Exercise, ensure_batchwise, same
-from lessons_lib.exercises.lesson_07 import explanation
+from lessons_lib.exercises.core import (
+    Answer,
+    Broken,
+    Exercise,
+    ensure_batchwise,
+    likely_cause,
+    same,
+)
 from lessons_lib.ops import prox
 from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overlap_average
 from lessons_lib.ops.similarity import gaussian_similarity, window_mask
@@ -107,7 +113,7 @@ def known_values(answer: Answer) -> None:
         found,
         (-steps.square()).exp(),
         case="patches of one pixel, 0, 1 and 2, κ = 1",
-        cause=explanation(found, mistakes),
+        cause=likely_cause(found, mistakes),
     )
 
 
@@ -181,7 +187,7 @@ def alone(answer: Answer) -> None:
         found,
         prox.soft_threshold(codes, 0.5),
         case="5 patches, 3 atoms, Λ = 0.5",
-        cause=explanation(found, mistakes),
+        cause=likely_cause(found, mistakes),
     )
 
 
@@ -319,7 +325,7 @@ def replaces(answer: Answer) -> None:
         found,
         gaussian_similarity(patches, kappa, mask),
         case="the patches of one picture, ν = 1",
-        cause=explanation(found, mistakes),
+        cause=likely_cause(found, mistakes),
         tolerance=1e-4,
     )
 
@@ -377,7 +383,7 @@ def sees_itself(answer: Answer) -> None:
         found,
         prox.soft_threshold(codes, 0.5),
         case="5 patches, the mask is the identity, Λ = 0.5",
-        cause=explanation(found, mistakes) or "what does the mask hide?",
+        cause=likely_cause(found, mistakes) or "what does the mask hide?",
     )
 
 
@@ -412,7 +418,7 @@ def moved(answer: Answer) -> None:
         answer(codes, patches, torch.ones(9), _all(6), 0.4),
         case="6 patches, and the same 6 all moved, κ = 1",
         tolerance=1e-4,
-        cause=explanation(found, mistakes) or "only differences of patches count",
+        cause=likely_cause(found, mistakes) or "only differences of patches count",
     )
 
 

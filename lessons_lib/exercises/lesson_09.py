@@ -9,9 +9,9 @@ from lessons_lib.exercises.core import (
     ensure,
     ensure_batchwise,
     ensure_minimal,
+    likely_cause,
     same,
 )
-from lessons_lib.exercises.lesson_07 import explanation
 from lessons_lib.ops import prox
 from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms
 
@@ -105,7 +105,8 @@ def at_z(answer: Answer) -> None:
         found,
         torch.tensor([0.5 * 2 + 0.5 * 0.4 * 1]),
         case="u = z = 2, β = 1, λ = 0.5, γ = 0.4",
-        cause=explanation(found, mistakes) or "what does each of the three terms cost where u = z?",
+        cause=likely_cause(found, mistakes)
+        or "what does each of the three terms cost where u = z?",
     )
 
 
@@ -199,7 +200,7 @@ def none_is_cheaper(answer: Answer) -> None:
         cost(found, z, beta, 0.5, 0.6),
         costs.amin(dim=0),
         case="costs of 6 random entries, 33 candidates, λ = 0.5, γ = 0.6",
-        cause=explanation(found, mistakes)
+        cause=likely_cause(found, mistakes)
         or "is each z compared with its own β, and is nothing left out of the cost?",
     )
 
@@ -324,7 +325,7 @@ def loner(answer: Answer) -> None:
         found,
         codes,
         case="similarities 0.3 × identity",
-        cause=explanation(found, mistakes) or "are the weights made to sum to 1?",
+        cause=likely_cause(found, mistakes) or "are the weights made to sum to 1?",
     )
 
 
@@ -405,7 +406,7 @@ def step_of_sc(answer: Answer) -> None:
         found,
         prox.soft_threshold(codes + C.mT @ left, threshold),
         case="5 patches, 6 atoms, γ = 0",
-        cause=explanation(found, mistakes) or "a gradient step with C and D, then the prox?",
+        cause=likely_cause(found, mistakes) or "a gradient step with C and D, then the prox?",
     )
 
 

@@ -7,8 +7,13 @@ import torch
 from torch import Tensor
 
 from lessons_lib.degradations import BayerMosaic
-from lessons_lib.exercises.core import Answer, Exercise, same
-from lessons_lib.exercises.lesson_07 import explanation
+from lessons_lib.exercises.core import (
+    Answer,
+    Exercise,
+    ensure_batchwise,
+    likely_cause,
+    same,
+)
 from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from lessons_lib.ops.dictionary import normalize_atoms
 from lessons_lib.ops.patches import measured_mean
@@ -108,7 +113,7 @@ def all_measured(answer: Answer) -> None:
         found,
         soft_threshold(codes + ahead, threshold),
         case="10 patches, a mask of ones",
-        cause=explanation(found, mistakes) or "a gradient step with C and D, then the prox?",
+        cause=likely_cause(found, mistakes) or "a gradient step with C and D, then the prox?",
     )
 
 
@@ -213,10 +218,7 @@ def mean_batch(answer: Answer) -> None:
     known = torch.ones(3, 12, 2)
     known[:, ::2] = 0
     patches = torch.rand(3, 12, 2) * known
-    together = answer(patches, known, 3)
-    for i in range(3):
-        one = slice(i, i + 1)
-        same(together[one], answer(patches[one], known[one], 3), case=f"image {i} of 3, and alone")
+    ensure_batchwise(answer, patches, known, 3)
 
 
 MEAN.agrees(
@@ -275,7 +277,7 @@ def noise_alone(answer: Answer) -> None:
         torch.tensor(0.1),
         case="120 patches of 12 pixels, two atoms, noise of 0.1",
         tolerance=2e-3,
-        cause=explanation(found.round(decimals=3), mistakes)
+        cause=likely_cause(found.round(decimals=3), mistakes)
         or "which of the eigenvalues has no picture in it?",
     )
 
@@ -326,7 +328,7 @@ def at_a_level(answer: Answer) -> None:
         found,
         thresholds[[2, 0], :, None],
         case="levels 5, 10, 25; images of 25 and 5",
-        cause=explanation(found, mistakes) or "which row belongs to which image?",
+        cause=likely_cause(found, mistakes) or "which row belongs to which image?",
     )
 
 
