@@ -1,0 +1,83 @@
+"""One lesson as a student works through it: with answers of one's own, and sliders moved later.
+
+It is run as a program, in a process of its own as a kernel is: lessons set the number of threads
+and switch gradients off, for themselves.
+"""
+
+import ast
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jupytext  # type: ignore[import-untyped]
+import matplotlib
+from matplotlib.figure import Figure
+
+from lessons_lib.viz import widgets
+
+HERE = Path(__file__).parent
+
+
+def own_answers(lesson: str) -> dict[str, str]:
+    """The source of each answer by its function's name."""
+    text = (HERE / f"own_{lesson}.py").read_text(encoding="utf-8")
+    return {
+        node.name: ast.get_source_segment(text, node) or ""
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def with_answer(cell: str, answers: dict[str, str]) -> str:
+    """An exercise's cell with the answered function exchanged; what is around it stays."""
+    for node in ast.parse(cell).body:
+        if isinstance(node, ast.FunctionDef) and node.name in answers:
+            given = ast.get_source_segment(cell, node) or ""
+            cell = cell.replace(given, answers[node.name])
+    return cell
+
+
+def run(source: Path) -> None:
+    """Every answer passes, nothing after it fails, and sliders still work after the last cell."""
+    os.environ["LESSONS_STRICT"] = "1"
+    os.chdir(source.parent)
+    matplotlib.use("agg")
+    sliders: list[tuple[Callable[..., Figure], dict[str, Sequence[Any]]]] = []
+    questions: list[tuple[dict[str, str], Callable[[], tuple[str, Figure | str]]]] = []
+    widgets.explore = lambda draw, **options: sliders.append((draw, options))
+    widgets.predict = lambda *question: questions.append(question)
+
+    answers, asked = own_answers(source.stem[:2]), set()
+    lesson: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(jupytext.read(source, fmt="py:percent").cells):
+        if cell.cell_type != "code":
+            continue
+        text = cell.source.replace("%matplotlib inline", "")
+        where = f"{source.name}, cell {number}"
+        if "BEGIN SOLUTION" in text:
+            # The course's answer must pass too, before the student's takes its place.
+            exec(compile(text, where, "exec"), lesson)
+            asked |= {name for name in answers if f"{name} = check(" in text}
+            text = with_answer(text, answers)
+            assert "BEGIN SOLUTION" not in text, f"{where}: nobody answers"
+        exec(compile(text, where, "exec"), lesson)
+    assert asked == answers.keys(), "an answer to no exercise"
+
+    for draw, options in sliders:
+        first = {name: _value(values[0]) for name, values in options.items()}
+        for name, values in options.items():
+            for value in {len(values) // 2, len(values) - 1}:
+                assert isinstance(draw(**{**first, name: _value(values[value])}), Figure)
+    for options, outcome in questions:
+        assert outcome()[0] in options
+
+
+def _value(option: Any) -> Any:
+    """Of a slider's position: a (label, value) pair has both."""
+    return option[1] if isinstance(option, tuple) else option
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]).resolve())
