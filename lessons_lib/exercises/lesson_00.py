@@ -7,15 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lessons_lib import metrics
-from lessons_lib.exercises.core import (
-    Answer,
-    Exercise,
-    describe,
-    ensure,
-    ensure_batchwise,
-    likely_cause,
-    same,
-)
+from lessons_lib.exercises.answer import Answer, describe
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import ensure, ensure_batchwise, likely_cause, same
 
 
 def add_noise(image: Tensor, sigma: float, generator: torch.Generator) -> Tensor:

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import (
-    FINITE,
-    Answer,
-    Exercise,
+from lessons_lib.exercises.answer import FINITE, Answer
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import (
     cause_of,
     ensure_batchwise,
     ensure_minimal,

@@ -3,17 +3,9 @@
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import (
-    FINITE,
-    SHAPE,
-    Answer,
-    Exercise,
-    cause_of,
-    ensure,
-    ensure_minimal,
-    likely_cause,
-    same,
-)
+from lessons_lib.exercises.answer import FINITE, SHAPE, Answer
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import cause_of, ensure, ensure_minimal, likely_cause, same
 from lessons_lib.ops import prox
 from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms, spectral_norm
 from lessons_lib.solvers import fista

@@ -5,15 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import (
-    FINITE,
-    Answer,
-    Exercise,
-    cause_of,
-    ensure,
-    likely_cause,
-    same,
-)
+from lessons_lib.exercises.answer import FINITE, Answer
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import cause_of, ensure, likely_cause, same
 from lessons_lib.ops import dictionary as dictionaries
 from lessons_lib.ops.dictionary import dct_dictionary, normalize_atoms
 from lessons_lib.ops.patches import centre, extract_patches, overlap_average

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Exercise, ensure, ensure_gradients, same
+from lessons_lib.exercises.answer import Answer
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import ensure, ensure_gradients, same
 from lessons_lib.models.lista import Lista, ListaConfig, analytic_weights
 from lessons_lib.ops.dictionary import dct_dictionary, random_dictionary, spectral_norm
 from lessons_lib.ops.prox import soft_threshold

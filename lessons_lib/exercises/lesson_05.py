@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Exercise, ensure, ensure_gradients, same
+from lessons_lib.exercises.answer import Answer
+from lessons_lib.exercises.core import Exercise
 from lessons_lib.exercises.lesson_04 import layer
+from lessons_lib.exercises.properties import ensure, ensure_gradients, same
 from lessons_lib.models.sc import PatchSC
 from lessons_lib.models.unrolled import PatchConfig
 from lessons_lib.ops.dictionary import random_dictionary, spectral_norm

@@ -5,7 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import Answer, Exercise, ensure, same
+from lessons_lib.exercises.answer import Answer
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import ensure, same
 from lessons_lib.ops.dictionary import cosine_basis, dct_dictionary
 from lessons_lib.ops.patches import extract_patches, group_average
 from lessons_lib.ops.prox import hard_threshold

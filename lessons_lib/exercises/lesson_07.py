@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.core import (
-    Answer,
-    Exercise,
+from lessons_lib.exercises.answer import Answer
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import (
     ensure,
     ensure_batchwise,
     ensure_minimal,

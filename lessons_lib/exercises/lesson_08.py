@@ -6,14 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lessons_lib.exercises.core import (
-    Answer,
-    Broken,
-    Exercise,
-    ensure_batchwise,
-    likely_cause,
-    same,
-)
+from lessons_lib.exercises.answer import Answer, Broken
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import ensure_batchwise, likely_cause, same
 from lessons_lib.ops import prox
 from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overlap_average
 from lessons_lib.ops.similarity import gaussian_similarity, window_mask

@@ -7,13 +7,9 @@ import torch
 from torch import Tensor
 
 from lessons_lib.degradations import BayerMosaic
-from lessons_lib.exercises.core import (
-    Answer,
-    Exercise,
-    ensure_batchwise,
-    likely_cause,
-    same,
-)
+from lessons_lib.exercises.answer import Answer
+from lessons_lib.exercises.core import Exercise
+from lessons_lib.exercises.properties import ensure_batchwise, likely_cause, same
 from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from lessons_lib.ops.dictionary import normalize_atoms
 from lessons_lib.ops.patches import measured_mean

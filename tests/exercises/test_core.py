@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib.exercises import check, core
-from lessons_lib.exercises.core import (
+from lessons_lib.exercises.answer import (
     DTYPE,
     FINITE,
     RETURNS,
@@ -17,14 +17,10 @@ from lessons_lib.exercises.core import (
     TYPE,
     UNCHANGED,
     Answer,
-    Exercise,
-    ExerciseFailed,
     describe,
-    ensure,
-    ensure_batchwise,
-    ensure_minimal,
-    same,
 )
+from lessons_lib.exercises.core import Exercise, ExerciseFailed
+from lessons_lib.exercises.properties import ensure, ensure_batchwise, ensure_minimal, same
 
 
 def double(x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lessons_lib.exercises.core import DTYPE, FINITE, SHAPE, TYPE, UNCHANGED
+from lessons_lib.exercises.answer import DTYPE, FINITE, SHAPE, TYPE, UNCHANGED
 from lessons_lib.exercises.lesson_00 import add_noise, gaussian_filter
 
 

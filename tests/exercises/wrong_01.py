@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from lessons_lib.exercises.core import DTYPE, FINITE, SHAPE, UNCHANGED
+from lessons_lib.exercises.answer import DTYPE, FINITE, SHAPE, UNCHANGED
 from lessons_lib.ops.dictionary import dct_dictionary
 from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overlap_average
 from lessons_lib.ops.prox import hard_threshold, soft_threshold

@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons_lib.exercises.core import FINITE, SHAPE, TYPE, UNCHANGED
+from lessons_lib.exercises.answer import FINITE, SHAPE, TYPE, UNCHANGED
 from lessons_lib.exercises.lesson_02 import kkt_violation, lipschitz, objective, refit
 from lessons_lib.ops.prox import hard_threshold, soft_threshold
 

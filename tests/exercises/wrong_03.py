@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lessons_lib.exercises.core import FINITE, SHAPE, UNCHANGED
+from lessons_lib.exercises.answer import FINITE, SHAPE, UNCHANGED
 from lessons_lib.ops.dictionary import normalize_atoms
 from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overlap_average
 from lessons_lib.solvers import omp

@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons_lib.exercises.core import RUNS, SHAPE, UNCHANGED
+from lessons_lib.exercises.answer import RUNS, SHAPE, UNCHANGED
 from lessons_lib.ops.prox import hard_threshold, soft_threshold
 
 

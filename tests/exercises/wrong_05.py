@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons_lib.exercises.core import SHAPE, TYPE, UNCHANGED
+from lessons_lib.exercises.answer import SHAPE, TYPE, UNCHANGED
 from lessons_lib.ops.patches import (
     centre,
     extract_patches,

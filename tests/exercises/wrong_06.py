@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from lessons_lib.exercises.core import DTYPE, FINITE, SHAPE, UNCHANGED
+from lessons_lib.exercises.answer import DTYPE, FINITE, SHAPE, UNCHANGED
 from lessons_lib.exercises.lesson_06 import stack_bases, stack_codes, stack_pixels
 from lessons_lib.ops.dictionary import cosine_basis, dct_dictionary
 from lessons_lib.ops.prox import hard_threshold, soft_threshold

@@ -2,7 +2,7 @@
 
 import math
 
-from lessons_lib.exercises.core import FINITE, SHAPE, TYPE, UNCHANGED
+from lessons_lib.exercises.answer import FINITE, SHAPE, TYPE, UNCHANGED
 from lessons_lib.exercises.lesson_07 import group_step, largest_lambda
 from lessons_lib.ops.prox import group_threshold, soft_threshold
 

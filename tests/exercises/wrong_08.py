@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lessons_lib.exercises.core import FINITE, RUNS, SHAPE, UNCHANGED
+from lessons_lib.exercises.answer import FINITE, RUNS, SHAPE, UNCHANGED
 from lessons_lib.exercises.lesson_08 import group_attention
 from lessons_lib.exercises.lesson_08 import refresh as right_refresh
 from lessons_lib.ops.patches import extract_patches, overlap_add, overlap_average

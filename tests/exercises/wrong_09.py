@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons_lib.exercises.core import FINITE, RUNS, SHAPE, UNCHANGED
+from lessons_lib.exercises.answer import FINITE, RUNS, SHAPE, UNCHANGED
 from lessons_lib.exercises.lesson_09 import average_codes, cost
 from lessons_lib.ops.prox import csr_threshold, soft_threshold
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from lessons_lib.exercises.core import RUNS, SHAPE
+from lessons_lib.exercises.answer import RUNS, SHAPE
 from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from lessons_lib.ops.prox import soft_threshold
 

@@ -1,4 +1,6 @@
-"""One lesson as a student works through it: with answers of one's own, and sliders moved later.
+"""One lesson as a student works through it, with answers of one's own.
+
+After the last cell sliders are moved, questions answered, and the code of folded solutions run.
 
 It is run as a program, in a process of its own as a kernel is: lessons set the number of threads
 and switch gradients off, for themselves.
@@ -6,6 +8,7 @@ and switch gradients off, for themselves.
 
 import ast
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,6 +42,12 @@ def with_answer(cell: str, answers: dict[str, str]) -> str:
     return cell
 
 
+def code_of_problems(text: str) -> list[str]:
+    """The code in the folded solutions of the problems at a lesson's end."""
+    folded = re.findall(r"<details><summary>Solution.*?</details>", text, re.DOTALL)
+    return [code for part in folded for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
+
+
 def run(source: Path) -> None:
     """Every answer passes, nothing after it fails, and sliders still work after the last cell."""
     os.environ["LESSONS_STRICT"] = "1"
@@ -51,7 +60,8 @@ def run(source: Path) -> None:
 
     answers, asked = own_answers(source.stem[:2]), set()
     lesson: dict[str, Any] = {"__name__": "__main__"}
-    for number, cell in enumerate(jupytext.read(source, fmt="py:percent").cells):
+    cells = jupytext.read(source, fmt="py:percent").cells
+    for number, cell in enumerate(cells):
         if cell.cell_type != "code":
             continue
         text = cell.source.replace("%matplotlib inline", "")
@@ -72,6 +82,11 @@ def run(source: Path) -> None:
                 assert isinstance(draw(**{**first, name: _value(values[value])}), Figure)
     for options, outcome in questions:
         assert outcome()[0] in options
+    for number, cell in enumerate(cells):
+        for text in code_of_problems(cell.source) if cell.cell_type == "markdown" else []:
+            exec(
+                compile(text, f"{source.name}, cell {number}, a problem's solution", "exec"), lesson
+            )
 
 
 def _value(option: Any) -> Any:
