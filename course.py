@@ -34,7 +34,8 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13):
     )
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
+# Elsewhere by request: a roomier disk, or beside a .venv of the user's own.
+VENV = Path(os.environ.get("LESSONS_VENV") or ROOT / ".venv").expanduser().absolute()
 PYTHON = str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 LOG = VENV / "install.log"
 LOCK = VENV / "lock"
@@ -91,17 +92,38 @@ def is_ready(lock: Path) -> bool:
     return STAMP.exists() and read_stamp() in map(stamp, enough)
 
 
+def is_ours() -> bool:
+    """Tell whether course.py made .venv for this folder: nothing else is ever emptied."""
+    if not os.path.lexists(VENV):
+        return True
+    if VENV.is_symlink() and not VENV.exists():
+        return False
+    if {path.name for path in VENV.iterdir()} <= {LOCK.name}:
+        return True
+    if not LOG.exists():
+        return False
+    # The log starts with the folder it is for. A .venv that moved along with its folder has another
+    # one there, but so has what a link or a variable shares with another copy of the course.
+    moved_along = ROOT / ".venv" == VENV and not VENV.is_symlink()
+    return moved_along or LOG.read_bytes().splitlines()[:1] == [os.fsencode(ROOT)]
+
+
 def set_up(lock: Path) -> None:
     """Make .venv hold the lock file's packages and the library; do nothing if it already does."""
     if is_ready(lock):
         return
-    VENV.mkdir(exist_ok=True)
+    if not is_ours():
+        raise SystemExit(
+            f"course.py: {VENV} was not made by this course, so it is left as it is: move it away, "
+            f"or set LESSONS_VENV to a new folder for the course's own, then {AGAIN}."
+        )
+    VENV.mkdir(parents=True, exist_ok=True)
     with only_one_at_a_time():
         if is_ready(lock):  # the run we waited for has done the work
             return
         only_update = place() != "" and read_stamp().startswith(f"{place()}\n")
         STAMP.unlink(missing_ok=True)
-        LOG.write_bytes(b"")
+        LOG.write_bytes(os.fsencode(ROOT) + b"\n")
         say(f"Setting up {VENV} (needed once; takes a few minutes)")
         if not only_update:
             make_empty_venv()
@@ -122,7 +144,9 @@ def make_empty_venv() -> None:
         raise SystemExit(disk_full())
     # Inside an activated .venv, sys.executable is the file just removed; its base still exists.
     base = getattr(sys, "_base_executable", sys.executable)
-    run_logged("making the environment", [base, "-m", "venv", "--without-pip", str(VENV)])
+    # venv makes no folder where a link is.
+    venv = str(VENV.resolve())
+    run_logged("making the environment", [base, "-m", "venv", "--without-pip", venv])
     run_logged("pip", [PYTHON, "-m", "ensurepip", "--default-pip"])  # venv would hide its errors
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -288,6 +288,7 @@ def test_of_two_runs_at_once_one_waits(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
     # The first leftovers to clear: a half-made .venv without pip and without a stamp.
     (repository.root / ".venv" / "lib" / "left" / "over").mkdir(parents=True)
+    (repository.root / ".venv" / "install.log").touch()
     code = "import sys, course; course.set_up(course.COURSE)"
     first = repository.start("-c", code)
     early = wait_for(first, "making the environment")
@@ -328,6 +329,75 @@ def test_a_file_in_the_place_of_venv_gets_one_line(tmp_path: Path) -> None:
     code, output = repository.run("course.py", "lab")
     assert code == 1
     assert str(repository.root / ".venv") in only_line(output)
+
+
+def own_environment(venv: Path) -> None:
+    """Somebody's own environment, with a thing of worth in it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (venv / "precious").touch()
+
+
+def of_another_copy(venv: Path) -> None:
+    """The environment of a second copy of the course, complete."""
+    own_environment(venv)
+    (venv / "install.log").write_text(f"{venv.parent}\n")
+    (venv / "installed").write_text(f"{venv.parent} (3, 12)\nhash\n")
+
+
+@on_posix
+@pytest.mark.parametrize("make", [own_environment, of_another_copy])
+@pytest.mark.parametrize("place", ["folder", "link", "variable"])
+def test_an_environment_that_others_made_is_left_alone(
+    tmp_path: Path, make: Callable[[Path], None], place: str
+) -> None:
+    if place == "folder" and make is of_another_copy:
+        pytest.skip("a .venv that moved along with its folder is the course's to renew")
+    repository = Repository(tmp_path)
+    venv = tmp_path / "elsewhere" if place != "folder" else repository.root / ".venv"
+    make(venv)
+    if place == "link":
+        (repository.root / ".venv").symlink_to(venv)
+    before = {path: path.lstat().st_mtime_ns for path in venv.rglob("*")}
+    settings = {"LESSONS_VENV": str(venv)} if place == "variable" else {}
+    code, output = repository.set_up(**settings)
+    assert code == 1
+    line = only_line(output)
+    assert "was not made by this course" in line
+    assert "LESSONS_VENV" in line
+    assert {path: path.lstat().st_mtime_ns for path in venv.rglob("*")} == before
+
+
+@on_posix
+def test_a_link_to_nothing_is_left_alone(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    (repository.root / ".venv").symlink_to(tmp_path / "unplugged")
+    code, output = repository.set_up()
+    assert code == 1
+    assert "LESSONS_VENV" in only_line(output)
+
+
+@on_posix
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["link", "variable"])
+def test_the_environment_may_lie_on_another_disk(tmp_path: Path, how: str) -> None:
+    repository, scratch = Repository(tmp_path), tmp_path / "scratch"
+    settings = {}
+    if how == "link":
+        scratch.mkdir()
+        (repository.root / ".venv").symlink_to(scratch)
+    else:
+        settings["LESSONS_VENV"] = str(scratch / "deep" / "venv")
+    for _ in range(2):
+        code, output = repository.set_up(**settings)
+        assert code == 0, output
+    assert "Setting up" not in output
+    venv = scratch if how == "link" else scratch / "deep" / "venv"
+    # Half made, it is the course's to finish, there too.
+    (venv / "installed").unlink()
+    (venv / "lib" / "left").mkdir()
+    code, output = repository.set_up(**settings)
+    assert code == 0, output
+    assert not (venv / "lib" / "left").exists()
 
 
 # --- lab and test -------------------------------------------------------------------------------
