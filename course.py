@@ -366,7 +366,7 @@ def steps(quick: bool, browser: bool) -> dict[str, list[str]]:
         "format": ["-m", "ruff", "format", "--check", "."],
         "types": ["-m", "mypy", "lessons_lib", "course.py"],
         "notebooks match their sources": ["solutions/build.py", "--check"],
-        "tests": ["-m", "pytest", "-m", "not browser" + " and not slow" * quick],
+        "tests": ["-m", "pytest", "-m", "not browser and not long" + " and not slow" * quick],
     }
     if not quick:
         chosen["notebooks run"] = [*nbval, "notebooks"]

@@ -8,17 +8,19 @@ others have published, see `lessons_lib.published`.
 import functools
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
+from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from lessons_lib.data import shipped, unknown
-from lessons_lib.models import Restorer, build, describe
+from lessons_lib.files import replace_file
+from lessons_lib.models import MODELS, Restorer, build, describe
 from lessons_lib.models.released import PublishedModel, from_published
 from lessons_lib.published import (
     CheckpointError,
@@ -114,11 +116,61 @@ class Card:
 
 @functools.cache
 def cards() -> dict[str, Card]:
-    """Cards of all weights that travel with the library, by name."""
+    """Cards of all weights that travel with the library, by name.
+
+    Raises:
+        CheckpointError: see `read_card`.
+    """
     folder = shipped("weights")
     names = sorted(file.name for file in folder.iterdir() if file.name.endswith(".json"))
-    found = [Card(**json.loads((folder / name).read_text(encoding="utf-8"))) for name in names]
-    return {card.name: card for card in found}
+    return {card.name: card for card in (read_card(folder / name) for name in names)}
+
+
+def read_card(file: Traversable) -> Card:
+    """The card in a JSON file.
+
+    Raises:
+        CheckpointError: if it holds none; says why.
+    """
+    try:
+        # Nesting without end is no card either, and ends in a RecursionError.
+        card = Card(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file} is no card of weights: {error}") from error
+    for item in fields(Card):
+        value, wanted = getattr(card, item.name), item.type
+        kind: Any = get_origin(wanted) or wanted
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise CheckpointError(f"{file}: {item.name} is no {kind.__name__}: {value!r:.80}")
+    looks = [pair for pair in card.curve if len(pair) == 2 and all(map(_is_number, pair))]
+    if card.model not in MODELS or card.task not in TASKS or not looks or looks != card.curve:
+        raise CheckpointError(f"{file}: is no card of a model, a task and a curve that there are")
+    if not all(_is_number(card.run.get(key)) for key in ("batch", "crop", "steps")):
+        raise CheckpointError(f"{file}: its run has no batch, crop and steps")
+    if card.options.get("channels") not in (1, 3):
+        raise CheckpointError(f"{file}: is for images of neither 1 nor 3 channels")
+    return card
+
+
+def read_weights(card: Card, content: bytes, device: str | torch.device = "cpu") -> Restorer:
+    """The model that a card describes, with the weights of a safetensors file.
+
+    Raises:
+        CheckpointError: if the file is not the one of the card, or its weights do not fit.
+    """
+    if sha256(content).hexdigest() != card.sha256:
+        raise CheckpointError(f"the weights of {card.name} are not those that its card describes")
+    try:
+        model = build(card.model, card.options)
+        model.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the weights of {card.name} do not fit its card: {error}") from error
+    model.sigma = card.sigma
+    return model.eval().requires_grad_(False).to(device)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def known_weights() -> dict[str, Card | PublishedWeights]:
@@ -157,15 +209,7 @@ def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
         return load_published(name, device)
     card = load_card(name)
     content = (shipped("weights") / f"{name}.safetensors").read_bytes()
-    if sha256(content).hexdigest() != card.sha256:
-        raise CheckpointError(f"the weights of {name} are not those that its card describes")
-    model = build(card.model, card.options)
-    try:
-        model.load_state_dict(load(content))
-    except (SafetensorError, RuntimeError) as error:
-        raise CheckpointError(f"the weights of {name} do not fit its card: {error}") from error
-    model.sigma = card.sigma
-    return model.eval().requires_grad_(False).to(device)
+    return read_weights(card, content, device)
 
 
 def save_model(model: Restorer, folder: Path, **facts: Any) -> Card:
@@ -189,10 +233,9 @@ def save_model(model: Restorer, folder: Path, **facts: Any) -> Card:
         sha256=sha256(content).hexdigest(),
         **facts,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{card.name}.safetensors").write_bytes(content)
     text = json.dumps(asdict(card), indent=2) + "\n"
-    (folder / f"{card.name}.json").write_text(text, encoding="utf-8")
+    replace_file(folder / f"{card.name}.safetensors", content)
+    replace_file(folder / f"{card.name}.json", text.encode())
     cards.cache_clear()
     return card
 

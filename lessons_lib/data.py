@@ -23,6 +23,7 @@ from urllib.parse import quote, urlsplit
 import torch
 from torch import Tensor
 
+from lessons_lib.files import download, reason
 from lessons_lib.images import read_image
 
 SAMPLES = "samples"
@@ -217,7 +218,8 @@ def fetch(name: str, limit: int | None = None, progress: Progress | None = None)
     for done, file in enumerate(files):
         if progress:
             progress(done, len(files))
-        _download(name, file, folder)
+        if not _has_size(folder / file.name, file.bytes):
+            _download(name, file, folder)
     if progress:
         progress(len(files), len(files))
     return folder
@@ -311,44 +313,30 @@ def _sha256(path: Path) -> str:
 
 
 def _download(name: str, file: File, folder: Path) -> None:
-    """Try one address after the other; pooch hashes the file before it puts it in place."""
-    import pooch
-
+    """Try one address after the other."""
     urls = list(file.urls)
     mirror = os.environ.get("LESSONS_MIRROR")
     if mirror:
         urls.insert(0, f"{mirror.rstrip('/')}/{quote(name)}/{quote(file.name)}")
-    pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(timeout=(10, 60))
     failures = []
     for url in urls:
         try:
-            pooch.retrieve(url, f"sha256:{file.sha256}", file.name, folder, downloader=downloader)
-            # A temporary file is its owner's alone; a cache may serve a whole classroom.
-            (folder / file.name).chmod(0o644)
+            download(
+                url,
+                folder / file.name,
+                lambda content: hashlib.sha256(content).hexdigest() == file.sha256,
+            )
             return
         except Exception as error:
             failures.append(f"{urlsplit(url).hostname}: {reason(error)}")
+    given = os.environ.get("LESSONS_DATA")
+    if given and not Path(given).is_dir():
+        todo = f"LESSONS_DATA={given} is no folder"
+    elif given:
+        todo = f"LESSONS_DATA={given} holds no whole {name}/"
+    else:
+        todo = f"set LESSONS_DATA to a folder that holds {name}/"
     raise DataError(
-        f"{name}/{file.name} could not be downloaded ({'; '.join(failures)}); check the network, "
-        f"or set LESSONS_DATA to a folder that holds {name}/, or LESSONS_MIRROR to a server"
+        f"{name}/{file.name} could not be downloaded ({'; '.join(failures)}); check the network; "
+        f"{todo}; or set LESSONS_MIRROR to a server"
     )
-
-
-def reason(error: Exception) -> str:
-    """Why a download failed, in a few words."""
-    import requests
-
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"HTTP {error.response.status_code}"
-    if isinstance(error, requests.Timeout):
-        return "timed out"
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "broke off"
-    if isinstance(error, requests.ConnectionError):
-        return "no connection"
-    if isinstance(error, ValueError) and "hash" in str(error):
-        return "sent another file (wrong hash)"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).partition("\n")[0] or type(error).__name__

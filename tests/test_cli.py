@@ -14,10 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lessons_lib import __version__, classical, data, demosaicking
-from lessons_lib.cli import main
+from lessons_lib import __version__, checkpoints, classical, data, demosaicking
+from lessons_lib.cli import main, progress
 from lessons_lib.cli.options import METHODS_HELP
 from lessons_lib.degradations import GaussianNoise
+from lessons_lib.evaluation import scores
+from lessons_lib.evaluation.best import best_weights
+from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.images import Photo, read_image, write_image
 from lessons_lib.metrics import psnr
 from lessons_lib.tasks import TASKS
@@ -134,7 +137,7 @@ def test_denoise_with_trained_weights(tmp_path: Path, channels: int, capsys) -> 
 def test_the_real_command_denoises_a_real_photograph(tmp_path: Path) -> None:
     clean = data.sample("camera", size=128)
     write_image(tmp_path / "noisy.png", Photo(GaussianNoise(25 / 255)(clean)))
-    arguments = ["denoise", "noisy.png", "out.png", "--sigma", "25"]
+    arguments = ["denoise", "noisy.png", "out.png", "--sigma", "25", "--fast"]
     done = subprocess.run(
         [*COMMAND, *arguments],
         cwd=tmp_path,
@@ -268,7 +271,129 @@ def test_help_names_every_method() -> None:
     denoisers, _, demosaickers = METHODS_HELP.partition(".")[0].partition("; to demosaic, ")
     assert re.findall(r"\w+", denoisers.removeprefix("One of ")) == list(classical.METHODS)
     assert demosaickers.split(" or ") == list(demosaicking.METHODS)
-    assert all(task.usual in {*task.methods(), ""} for task in TASKS.values())
+    assert all(task.quick in {*task.methods(), ""} for task in TASKS.values())
+
+
+def test_the_shortest_command_takes_the_weights_that_score_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for channels, sigma, best in ((1, 22, "groupsc-gray-25"), (3, 55, "groupsc-color-50")):
+        photo, clean = noisy_photo(channels)
+        write_image(tmp_path / "in.png", photo)
+        run("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", sigma)
+        assert f"denoised with {best} at sigma {sigma}" in capsys.readouterr().err
+        assert psnr(read_image(tmp_path / "out.png").pixels, clean) > 24
+    run("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", 25, "--fast")
+    assert "denoised with dictionary" in capsys.readouterr().err
+
+
+def test_best_weights_of_each_task() -> None:
+    cards = {card.name: card for card in checkpoints.cards().values()}
+    for task, channels, value in (
+        ("denoise", 1, 25.0),
+        ("denoise", 3, 5.0),
+        ("denoise", 1, 300.0),
+        ("blind", 3, 10.0),
+        ("demosaic", 3, None),
+        ("jpeg", 1, 33),
+    ):
+        card = cards[best_weights(TASKS[task], channels, value)]
+        alike = {name for name, other in cards.items() if other.options["channels"] == channels}
+        assert card.serves(task)
+        assert card.options["channels"] == channels
+        rivals = [s for s in scores.stored(data.shipped("scores")) if not s.stale and not s.overlap]
+        ours = {(s.dataset, s.task, s.setting): s.psnr for s in rivals if s.method == card.name}
+        exact = {name: psnr for name, psnr in ours.items() if TASKS[task].value(name[2]) == value}
+        for score in rivals:
+            key = (score.dataset, score.task, score.setting)
+            if key in exact and score.method in alike and score.dataset in ("BSD68", "CBSD68"):
+                assert score.psnr <= exact[key]
+    with pytest.raises(MethodError, match="no weights are for quality 95"):
+        best_weights(TASKS["jpeg"], 1, 95)
+
+
+def test_several_photographs_into_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that is bad does not stop the others, and the exit code tells."""
+    names = ["a.png", "b.tif", "c.jpg"]
+    for name in names:
+        write_image(tmp_path / name, noisy_photo(3)[0])
+    (tmp_path / "bad.png").write_text("no image")
+    given = [tmp_path / name for name in ("a.png", "bad.png", "b.tif", "c.jpg", "absent.png")]
+    options = ["--out", tmp_path / "new" / "out", "--sigma", 25, "--method", "dct"]
+    run("denoise", *given, *options, expect=2)
+    assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == names
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5
+    assert "not a PNG" in lines[1]
+    assert "no such file" in lines[4]
+    run("denoise", tmp_path / "a.png", tmp_path / "c.jpg", *options)
+
+
+def test_a_folder_in_which_nothing_was_written_is_not_left(tmp_path: Path) -> None:
+    run("denoise", tmp_path / "absent.png", "--out", tmp_path / "out", "--sigma", 25, expect=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_standard_input_and_output(tmp_path: Path) -> None:
+    photo, clean = noisy_photo(3)
+    write_image(tmp_path / "in.jpg", photo)
+    done = subprocess.run(
+        [*COMMAND, "denoise", "-", "-", "--sigma", "25", "--method", "dct"],
+        input=(tmp_path / "in.jpg").read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr.decode().startswith("standard output: 64 x 64 RGB denoised")
+    (tmp_path / "out").write_bytes(done.stdout)
+    assert done.stdout.startswith(b"\x89PNG")
+    assert psnr(read_image(tmp_path / "out").pixels, clean) > 25
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell closes the streams")
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path: Path, closed: str) -> None:
+    write_image(tmp_path / "in.png", noisy_photo()[0])
+    words = f"-m lessons_lib denoise in.png out.png --sigma 25 --method dct {closed}"
+    done = subprocess.run(f'"{sys.executable}" {words}', shell=True, cwd=tmp_path)
+    assert done.returncode == 0
+    assert read_image(tmp_path / "out.png").pixels.shape == (1, 1, 64, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
+@pytest.mark.parametrize("after", [0.15, 0.3, 0.5, 0.8, 1.2])
+def test_ctrl_c_at_once(tmp_path: Path, after: float) -> None:
+    """While modules are loaded, too, which abort at an exception: no trace, and exit code 130."""
+    write_image(tmp_path / "in.png", Photo(torch.rand(1, 3, 1500, 1500)))
+    arguments = ["denoise", str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--sigma", "25"]
+    with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE) as process:
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        _, words = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert words == b""
+    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+
+
+def test_progress_in_a_log_is_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 0.0, *(float(tick) for tick in range(0, 200, 2))] * 2)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.progress_bar("work", quicker="use a sledge") as show:
+        for tick in range(40):
+            show(tick / 100)
+    words = capsys.readouterr().err
+    assert "\r" not in words
+    assert words.count("use a sledge") == 1
+    assert 2 <= words.count("work: ") <= 6
+
+
+def test_shell_completion_is_to_be_had(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--help")
+    assert "--install-completion" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def bomb(path: Path) -> None:
         (missing, "no such file"),
         (empty, "empty"),
         (truncated, "cannot be read"),
-        (text, "not a PNG, JPEG, TIFF or BMP image"),
+        (text, "not a PNG, JPEG, TIFF, WebP or BMP image"),
         (folder, "is a folder"),
         (tiny, "5 x 50 pixels"),
         (cmyk, "CMYK"),
@@ -124,7 +124,7 @@ def test_inputs(
     tmp_path: Path, refused: Callable[..., str], make: Callable[[Path], None], reason: str
 ) -> None:
     make(tmp_path / "in.png")
-    message = refused("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", 25)
+    message = refused("denoise", tmp_path / "in.png", tmp_path / "out.png", "--sigma", 25, "--fast")
     assert reason in message
 
 
@@ -195,12 +195,76 @@ def test_names(photo: Path, refused: Callable[..., str]) -> None:
 
 
 def test_usage(photo: Path, refused: Callable[..., str]) -> None:
-    assert "OUT" in refused("denoise", photo)
+    assert "OUT" in refused("denoise", photo, "--sigma", 25)
     assert "--sigma" in refused("denoise", photo, photo.with_name("out.png"))
     assert "--sigmo" in refused("denoise", photo, photo, "--sigmo", 25)
     assert "denoize" in refused("denoize")
     assert "limit" in refused("evaluate", "--sigma", 25, "--limit", 0)
     assert "NAME" in refused("data", "fetch")
+
+
+def test_what_is_to_be_written_is_clear(photo: Path, refused: Callable[..., str]) -> None:
+    other = photo.with_name("other.png")
+    assert "--out" in refused("denoise", photo, photo, other, "--sigma", 25)
+    (photo.parent / "sub").mkdir()
+    twin = photo.parent / "sub" / photo.name.upper()
+    twin.write_bytes(photo.read_bytes())
+    message = refused("denoise", photo, twin, "--out", photo.parent / "new", "--sigma", 25)
+    assert "two photographs would become" in message
+    same = refused("denoise", photo, "--out", photo.parent, "--sigma", 25)
+    assert "the input itself" in same
+    assert "no such file" in refused("denoise", "absent.png", "-", "--sigma", 25)
+
+
+def test_options_that_contradict(photo: Path, refused: Callable[..., str]) -> None:
+    output = photo.with_name("out.png")
+    given = ["denoise", photo, output, "--sigma", 25]
+    assert "--fast" in refused(*given, "--fast", "--method", "dct")
+    assert "--model" in refused(*given, "--model", "sc-gray-25", "--method", "dct")
+    assert "--range" in refused(*given, "--range", 5, 5)
+    assert "--range" in refused(*given, "--range", 0, "nan")
+    assert "quick" in refused("restore", photo, output, "--task", "jpeg", "--fast")
+    assert "--pattern" in refused("restore", photo, output, "--task", "demosaic")
+    far = refused("restore", photo, output, "--task", "jpeg", "--quality", 95)
+    assert "no weights are for quality 95" in far
+    assert "Invalid value" not in far
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there(photo: Path, refused: Callable[..., str]) -> None:
+    for method in ("--fast", "--model=sc-gray-25"):
+        given = ["denoise", photo, photo.with_name("out.png"), "--sigma", 25, method]
+        assert "CUDA" in refused(*given, "--device", "cuda")
+    assert "CUDA" in refused("evaluate", "--sigma", 25, "--device", "cuda")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_links_that_lead_in_a_circle(photo: Path, refused: Callable[..., str]) -> None:
+    one, other = photo.with_name("one.png"), photo.with_name("other.png")
+    one.symlink_to(other)
+    other.symlink_to(one)
+    refused("denoise", photo, one, "--sigma", 25, "--method", "dct")
+    refused("denoise", one, photo.with_name("out.png"), "--sigma", 25, "--method", "dct")
+
+
+def test_a_folder_for_scores_that_cannot_be(photo: Path, refused: Callable[..., str]) -> None:
+    arguments = ["evaluate", "--sigma", 25, "--method", "noisy", "--store", photo / "scores"]
+    assert str(photo / "scores") in refused(*arguments)
+
+
+def test_a_folder_of_data_that_is_none(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LESSONS_DATA", "/nowhere")
+    monkeypatch.setenv("LESSONS_CACHE", str(tmp_path / "cache"))
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "cache").mkdir()
+    message = refused("evaluate", "--sigma", 25, "--dataset", "Set12", "--fast")
+    assert "LESSONS_DATA=/nowhere is no folder" in message
+    assert "not on this machine" in refused("data", "verify", "Set12")
 
 
 def test_a_set_that_is_not_here_without_network(

@@ -11,7 +11,7 @@ LIBRARY = Path(__file__).parents[1] / "lessons_lib"
 # Lowest first. A module may import its own layer's package and anything below.
 LAYERS = [
     {"ops", "metrics"},
-    {"solvers", "degradations", "images", "data"},
+    {"solvers", "degradations", "files", "images", "data"},
     {"classical", "demosaicking", "tasks", "models"},
     {"published", "checkpoints", "training", "evaluation"},
     {"viz", "exercises", "cli", "__main__"},
@@ -61,6 +61,7 @@ def _same_level(there: str, here: str) -> bool:
         "metrics",
         "degradations",
         "solvers",
+        "files",
         "images",
         "data",
         "classical",

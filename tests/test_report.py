@@ -107,7 +107,7 @@ def test_tables_hold_every_score_once_in_the_order_of_the_course(kept):
 def test_scores_of_other_overlaps_are_kept_beside_each_other(tmp_path):
     """Each has a row of its own."""
     psnrs = []
-    for overlap in (None, 24, 8):
+    for overlap in (None, 16, 8):
         inference = Inference(overlap=overlap)
         score = evaluate("sc-gray-25", denoising("samples", 25), limit=1, inference=inference)
         store(score, tmp_path, "a processor")
@@ -118,7 +118,7 @@ def test_scores_of_other_overlaps_are_kept_beside_each_other(tmp_path):
     assert [line.split(" | ")[0] for line in body] == [
         "| SC (lesson 05)",
         "| SC (lesson 05), tiles overlapping by 8",
-        "| SC (lesson 05), tiles overlapping by 24",
+        "| SC (lesson 05), tiles overlapping by 16",
     ]
 
 

@@ -4,7 +4,6 @@ Bad input ends in one line on stderr and exit code 2, with nothing written. Comm
 and the library inside their functions, so that ``lessons --help`` stays instant.
 """
 
-import errno
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -15,13 +14,13 @@ from lessons_lib import __version__
 from lessons_lib.cli import data, models
 from lessons_lib.cli.doctor import doctor
 from lessons_lib.cli.evaluate import evaluate
+from lessons_lib.cli.refusals import refusal
 from lessons_lib.cli.report import explain_gap, report
 from lessons_lib.cli.restore import denoise, restore
 from lessons_lib.cli.train import train
 
 app = typer.Typer(
     invoke_without_command=True,
-    add_completion=False,
     # Plain text reads the same in every terminal, and rich would cost half of the start-up time.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -69,37 +68,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # Whoever was reading has had enough, as `head` does.
         _discard_output()
         code = 1
-    except typer.TyperException as error:
-        code = _refuse(error.format_message())
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except Exception as error:
+        message = refusal(error)
+        if message is None:
             raise
-        _discard_output()
-        code = _refuse(f"cannot write the output: {error.strerror or error}")
-    except ValueError as error:
-        if not _is_bad_input(error):
-            raise
-        code = _refuse(str(error))
+        if isinstance(error, OSError) and error.filename is None:
+            _discard_output()
+        print("lessons:", " ".join(message.split()), file=sys.stderr)
+        code = 2
     sys.exit(code)
-
-
-def _is_bad_input(error: ValueError) -> bool:
-    # The library is loaded by now, or the error could not come from it.
-    from lessons_lib.checkpoints import CheckpointError
-    from lessons_lib.data import DataError
-    from lessons_lib.evaluation.leaks import LeakError
-    from lessons_lib.evaluation.methods import MethodError
-    from lessons_lib.evaluation.report import ReportError
-    from lessons_lib.images import ImageError
-    from lessons_lib.training.tables import ConfigError
-
-    refused = DataError | MethodError | ImageError | LeakError | ConfigError
-    return isinstance(error, refused | CheckpointError | ReportError)
-
-
-def _refuse(message: str) -> int:
-    print("lessons:", " ".join(message.split()), file=sys.stderr)
-    return 2
 
 
 def _discard_output() -> None:

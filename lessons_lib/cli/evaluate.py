@@ -7,6 +7,7 @@ import typer
 
 from lessons_lib.cli.options import (
     Device,
+    Fast,
     MethodName,
     ModelName,
     Overlap,
@@ -19,7 +20,8 @@ from lessons_lib.cli.options import (
     check_overlap,
     check_precision,
     check_task,
-    choose,
+    choose_for_dataset,
+    choose_named,
     make_protocol,
 )
 from lessons_lib.cli.progress import progress_bar
@@ -38,6 +40,7 @@ def evaluate(
     quality: Quality = None,
     method: MethodName = None,
     model: ModelName = None,
+    fast: Fast = False,
     dataset: DatasetName = "samples",
     limit: Limit = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -62,7 +65,9 @@ def evaluate(
     form = check_precision(precision)
     if store is not None and limit is not None:
         raise typer.BadParameter("only scores of whole data sets are kept", param_hint="--store")
-    name = choose(goal, method, model, value)
+    named = choose_named(method, model, fast, goal)
+    protocol = make_protocol(goal, dataset, value)
+    name = choose_for_dataset(named, goal, dataset, value)
     check_overlap(overlap, name)
     import json
 
@@ -73,7 +78,6 @@ def evaluate(
     from lessons_lib.evaluation.unfinished import Unfinished
 
     find_method(name, goal.name)
-    protocol = make_protocol(goal, dataset, value)
     with together(device) as place:
         with progress_bar(f"{name} on {dataset}", shown=place.speaks) as show:
             inference = Inference(place.device, form, overlap)

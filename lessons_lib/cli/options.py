@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from lessons_lib.tasks import Task
 
 METHODS_HELP = (
-    "One of noisy, dct, dictionary, nlm, bm3d; to demosaic, bilinear or menon. "
-    "Where neither a method nor a model is named: dictionary; for mosaics and files, a network."
+    "One of noisy, dct, dictionary, nlm, bm3d; to demosaic, bilinear or menon. Where nothing is "
+    "named: the trained weights that score best."
 )
 
 TaskName = Annotated[
@@ -42,6 +42,10 @@ Quality = Annotated[
 MethodName = Annotated[str | None, typer.Option(help=METHODS_HELP, show_default=False)]
 ModelName = Annotated[
     str | None, typer.Option(help="Trained weights instead, see 'lessons models'.")
+]
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help="A classical method that takes seconds: dictionary, or menon."),
 ]
 PrecisionName = Annotated[
     str,
@@ -111,9 +115,14 @@ def make_protocol(task: "Task", dataset: str, value: Any) -> "Protocol":
 
 
 def check_device(device: str) -> None:
-    """Refuse what is no device."""
+    """Refuse what is no device, or none of this machine."""
     if device not in ("auto", "cpu", "cuda"):
         raise typer.BadParameter("is one of auto, cpu, cuda", param_hint="--device")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise typer.BadParameter("no CUDA device is to be had here", param_hint="--device")
 
 
 def check_precision(precision: str) -> "Precision":
@@ -140,34 +149,25 @@ def check_overlap(overlap: int | None, name: str) -> None:
         )
 
 
-def choose(task: "Task", method: str | None, model: str | None, value: Any = None) -> str:
-    """Name of the classical method or the trained weights that were asked for.
+def choose_named(method: str | None, model: str | None, fast: bool, task: "Task") -> str | None:
+    """Name of the classical method or the trained weights that were asked for; None if none was.
 
-    Where none was, the task's usual method, or of the trained weights those that fit the value
-    best, and of these the largest.
+    Refuses more than one, and what there is not.
     """
-    from lessons_lib.checkpoints import cards, load_card
+    from lessons_lib.checkpoints import load_card
     from lessons_lib.published import find_published
 
+    if sum([method is not None, model is not None, fast]) > 1:
+        raise typer.BadParameter("give one of --method, --model and --fast", param_hint="--method")
     if model is not None:
-        if method is not None:
-            raise typer.BadParameter("give either a method or a model", param_hint="--model")
         return find_published(model).name if "@" in model else load_card(model).name
-    if method is not None or task.usual:
-        return method or task.usual
-    known = [card for card in cards().values() if card.task == task.name]
-    if not known:
-        raise typer.BadParameter(
-            f"no weights for the task {task.name} come with the library: see 'lessons train'",
-            param_hint="--model",
-        )
-    far = {card.name: task.fits(card, value) for card in known}
-    fit = [(distance, card) for card in known if (distance := far[card.name]) is not None]
-    if not fit:
-        there = ", ".join(f"{card.name} ({card.setting})" for card in known)
-        raise typer.BadParameter(
-            f"no weights are for {task.option} {value}; name some to use them all the same: "
-            f"{there}",
-            param_hint="--model",
-        )
-    return min(fit, key=lambda pair: (pair[0], -pair[1].parameters))[1].name
+    if fast and not task.quick:
+        raise typer.BadParameter(f"the task {task.name} has no quick method", param_hint="--fast")
+    return task.quick if fast else method
+
+
+def choose_for_dataset(named: str | None, task: "Task", dataset: str, value: Any) -> str:
+    """What was named, or else the weights that do best on images like a data set's."""
+    from lessons_lib.evaluation.best import best_weights
+
+    return named or best_weights(task, 3 if task.channel(dataset) == "rgb" else 1, value)

@@ -8,6 +8,7 @@ import typer
 from lessons_lib.cli.evaluate import DatasetName, Limit, describe
 from lessons_lib.cli.options import (
     Device,
+    Fast,
     MethodName,
     ModelName,
     Overlap,
@@ -18,10 +19,12 @@ from lessons_lib.cli.options import (
     check_device,
     check_overlap,
     check_task,
-    choose,
+    choose_for_dataset,
+    choose_named,
     make_protocol,
 )
 from lessons_lib.cli.progress import progress_bar
+from lessons_lib.files import replace_file
 
 
 def report(
@@ -48,7 +51,7 @@ def report(
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ReportError(f"{file}: cannot be read: {error}") from error
-        file.write_text(fill(text, made), encoding="utf-8")
+        replace_file(file, fill(text, made).encode())
 
 
 def explain_gap(
@@ -58,6 +61,7 @@ def explain_gap(
     quality: Quality = None,
     method: MethodName = None,
     model: ModelName = None,
+    fast: Fast = False,
     dataset: DatasetName = "samples",
     limit: Limit = None,
     seeds: Annotated[int, typer.Option(min=0, help="Other draws of the noise to try.")] = 2,
@@ -72,7 +76,9 @@ def explain_gap(
     """
     goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
     check_device(device)
-    name = choose(goal, method, model, value)
+    named = choose_named(method, model, fast, goal)
+    protocol = make_protocol(goal, dataset, value)
+    name = choose_for_dataset(named, goal, dataset, value)
     check_overlap(overlap, name)
     from lessons_lib.checkpoints import cards
     from lessons_lib.evaluation import Inference
@@ -81,7 +87,6 @@ def explain_gap(
     from lessons_lib.evaluation.paper import published
     from lessons_lib.evaluation.processes import together
 
-    protocol = make_protocol(goal, dataset, value)
     with together(device) as place, progress_bar(f"{name} on {dataset}") as show:
         found = explain(name, protocol, limit, show, Inference(place.device), seeds, overlap)
     ours = found[0]

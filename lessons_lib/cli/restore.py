@@ -1,14 +1,17 @@
-"""``lessons restore`` and its short form ``lessons denoise``: restore a photograph in a file."""
+"""``lessons restore`` and its short form ``lessons denoise``: restore photographs in files."""
 
 import dataclasses
+import math
 import time
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lessons_lib.cli.options import (
     Device,
+    Fast,
     MethodName,
     ModelName,
     Overlap,
@@ -22,36 +25,63 @@ from lessons_lib.cli.options import (
     check_overlap,
     check_precision,
     check_task,
-    choose,
+    choose_named,
     required,
 )
+from lessons_lib.cli.photographs import Job, line_up
 from lessons_lib.cli.progress import progress_bar
+from lessons_lib.cli.refusals import refusal
 
-Input = Annotated[
-    Path, typer.Argument(metavar="IN", help="Photograph to restore: PNG, JPEG, TIFF or BMP.")
+if TYPE_CHECKING:
+    from lessons_lib.evaluation import Inference
+    from lessons_lib.images import Photo
+    from lessons_lib.tasks import Task
+
+QUICKER = "--fast takes a method that is quicker, and not as good"
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="IN... OUT",
+        help="Photograph to restore, and the file to write, whose suffix chooses the format: PNG, "
+        "JPEG, TIFF, WebP or BMP; - is standard input or output. With --out, photographs alone.",
+    ),
 ]
-Output = Annotated[
-    Path, typer.Argument(metavar="OUT", help="Restored file; its suffix chooses the format.")
+Folder = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for what several photographs become, under their names."),
+]
+Range = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        "--range",
+        help="The values that are black and white in the files, where these are others than the "
+        "type's: 0 1023 for 10 bits stored as 16.",
+    ),
 ]
 
 
 def denoise(
-    image: Input,
-    output: Output,
+    paths: Paths,
     sigma: Sigma,
+    out: Folder = None,
     method: MethodName = None,
     model: ModelName = None,
+    fast: Fast = False,
+    value_range: Range = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
     overlap: Overlap = None,
 ) -> None:
-    """Remove white Gaussian noise from a photograph. Transparency and bit depth are kept."""
+    """Remove white Gaussian noise from photographs, keeping transparency, bits and metadata."""
     restore(
-        image,
-        output,
+        paths,
         sigma=sigma,
+        out=out,
         method=method,
         model=model,
+        fast=fast,
+        value_range=value_range,
         device=device,
         precision=precision,
         overlap=overlap,
@@ -59,60 +89,125 @@ def denoise(
 
 
 def restore(
-    image: Input,
-    output: Output,
+    paths: Paths,
     task: TaskName = "denoise",
     sigma: SigmaIfAny = None,
     pattern: Pattern = None,
     quality: Quality = None,
+    out: Folder = None,
     method: MethodName = None,
     model: ModelName = None,
+    fast: Fast = False,
+    value_range: Range = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
     overlap: Overlap = None,
 ) -> None:
-    """Restore a photograph: remove noise, or what a sensor or a compression did to it.
+    """Restore photographs: remove noise, or what a sensor or a compression did to them.
 
-    A mosaic is a gray image in which each pixel is of the colour that --pattern says. The quality
-    of a JPEG file is found in the file.
+    A mosaic is a gray image in which each pixel is of the colour that --pattern, or the file
+    itself, says; colours stay those of the sensor. The quality of a JPEG file is found in the file.
     """
     goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
     if goal.required and value is None:
         raise required(goal.option)
+    if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
+        raise typer.BadParameter("black must be less than white", param_hint="--range")
     check_device(device)
     form = check_precision(precision)
-    from lessons_lib.evaluation.methods import Inference, find_method
-    from lessons_lib.evaluation.methods import restore as run
-    from lessons_lib.evaluation.processes import together
-    from lessons_lib.images import ImageError, check_writable, read_image, write_image
-
-    name = ""
-    if not goal.in_file:
+    named = choose_named(method, model, fast, goal)
+    if named is not None:
         # What is not there is said before anything is read.
-        name = choose(goal, method, model, value)
-        check_overlap(overlap, name)
-        find_method(name, goal.name)
-    check_writable(output)
-    photo = read_image(image)
-    check_writable(output, photo)
-    # Also by another name: a link, or letters of the other case where those do not count.
-    if output.exists() and image.samefile(output):
-        raise ImageError(f"{output}: is the input itself; choose another output")
-    if goal.in_file:
-        value = value or goal.find_value(image)
-        name = choose(goal, method, model, value)
-        check_overlap(overlap, name)
-    posed = goal.pose(photo.pixels, value, str(image))
-    started = time.perf_counter()
-    with together(device) as place, progress_bar(f"{name}: {image.name}") as show:
-        inference = Inference(place.device, form, overlap)
-        estimate = run(name, posed.planes, posed.degradation, goal.known_as, show, inference)
-    seconds = time.perf_counter() - started
-    estimate = goal.finish(photo.pixels, estimate)
-    write_image(output, dataclasses.replace(photo, pixels=estimate))
-    height, width = estimate.shape[-2:]
-    kind = {1: "gray", 3: "RGB"}[estimate.shape[1]]
-    verb, how = posed.words
-    typer.echo(
-        f"{output}: {width} x {height} {kind} {verb} with {name} {how} in {seconds:.1f} s", err=True
-    )
+        from lessons_lib.evaluation.methods import find_method
+
+        check_overlap(overlap, named)
+        find_method(named, goal.name)
+    from lessons_lib.evaluation import Inference
+    from lessons_lib.evaluation.processes import together
+
+    refused = 0
+    with line_up(paths, out) as jobs, together(device) as place:
+        work = _Work(goal, value, named, value_range, Inference(place.device, form, overlap))
+        for job in jobs:
+            try:
+                typer.echo(work.do(job), err=True)
+            except Exception as error:
+                line = refusal(error)
+                if line is None or len(jobs) == 1:
+                    raise
+                refused += 1
+                typer.echo(f"lessons: {' '.join(line.split())}", err=True)
+    if refused:
+        raise typer.Exit(2)
+
+
+@dataclasses.dataclass
+class _Work:
+    """What is to be done to every photograph."""
+
+    task: "Task"
+    value: Any
+    named: str | None
+    value_range: tuple[float, float] | None
+    inference: "Inference"
+
+    def do(self, job: Job) -> str:
+        """Restore one file, all pictures in it; say what was done."""
+        from lessons_lib.images import (
+            ImageError,
+            check_writable,
+            left_out,
+            open_images,
+            write_images,
+        )
+
+        if job.target is not None:
+            check_writable(job.target)
+        started = time.perf_counter()
+        said: dict[str, None] = {}
+        with open_images(job.source, self.value_range) as pictures:
+            rest = iter(pictures)
+            first = next(rest)
+            suffix = ".tif" if len(pictures) > 1 or first.bits == 32 else ".png"
+            target = job.target or job.scratch / f"stdout{suffix}"
+            check_writable(target, first, len(pictures))
+            # Also by another name: a link, or letters of the other case where those do not count.
+            if target.exists() and job.source.samefile(target):
+                raise ImageError(f"{target}: is the input itself; choose another output")
+            if lost := left_out(target, first):
+                typer.echo(f"{job.name}: {target.suffix} cannot hold {', '.join(lost)}", err=True)
+            # One after the other: a stack need not fit into memory.
+            restored = (self.restore(photo, job, said) for photo in chain([first], rest))
+            write_images(target, restored, like=pictures)
+            count = len(pictures)
+        seconds = time.perf_counter() - started
+        height, width = first.pixels.shape[-2:]
+        size = f"{width} x {height}" if count == 1 else f"{count} pictures of {width} x {height}"
+        return f"{job.deliver(target)}: {size} {', '.join(said)} in {seconds:.1f} s"
+
+    def restore(self, photo: "Photo", job: Job, said: dict[str, None]) -> "Photo":
+        """Restore one picture."""
+        from lessons_lib.evaluation.best import best_weights
+        from lessons_lib.evaluation.methods import restore as run
+        from lessons_lib.tasks import TASKS
+
+        value = self.value
+        if value is None:
+            value = self.task.find_value(photo, job.source, job.name)
+        posed = self.task.pose(photo.pixels, value, job.name)
+        for note in (*photo.notes, *posed.notes):
+            typer.echo(f"{job.name}: {note}", err=True)
+        left = TASKS[self.task.known_as]
+        name = self.named
+        if name is None:
+            setting = left.setting(posed.degradation)
+            name = best_weights(left, posed.planes.shape[1], left.value(setting))
+            check_overlap(self.inference.overlap, name)
+        quicker = QUICKER if self.named is None and self.task.quick else ""
+        with progress_bar(f"{name}: {job.name}", quicker=quicker) as show:
+            args = (name, posed.planes, posed.degradation, left.name, show, self.inference)
+            estimate = self.task.finish(photo.pixels, run(*args))
+        kind = {1: "gray", 3: "RGB"}[estimate.shape[1]]
+        verb, how = posed.words
+        said[f"{kind} {verb} with {name} {how}"] = None
+        return dataclasses.replace(photo, pixels=estimate, mosaic=None)

@@ -13,6 +13,7 @@ from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import Published, published
 from lessons_lib.evaluation.protocols import standard
 from lessons_lib.evaluation.score import Score
+from lessons_lib.files import replace_file
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,32 @@ def store(score: Score, folder: Path, device: str) -> Path:
     # What was published stands in a table of its own, and may be corrected there.
     del content["paper"], content["difference"]
     path = folder / f"{score.stem}.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, allow_nan=False, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(content, allow_nan=False, indent=1) + "\n"
+    replace_file(path, text.encode())
     return path
 
 
 def stored(folder: Traversable) -> Iterator[StoredScore]:
-    """All scores kept in a folder, by file name."""
+    """All scores kept in a folder, by file name.
+
+    Raises:
+        MethodError: see `read_score`.
+    """
     files = (file for file in folder.iterdir() if file.name.endswith(".json"))
     for file in sorted(files, key=lambda file: file.name):
+        yield read_score(file)
+
+
+def read_score(file: Traversable) -> StoredScore:
+    """The score in a JSON file.
+
+    Raises:
+        MethodError: if it holds none; says why.
+    """
+    try:
         content = json.loads(file.read_text(encoding="utf-8"))
         rows = content["per_image"]
-        yield StoredScore(
+        score = StoredScore(
             content["method"],
             content["dataset"],
             content["task"],
@@ -84,3 +99,10 @@ def stored(folder: Traversable) -> Iterator[StoredScore]:
             content["weights_sha256"],
             content["overlap"],
         )
+        standard(score.task, score.dataset, score.setting)
+    # Nesting without end ends in a RecursionError.
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise MethodError(f"{file} holds no score: {error}") from error
+    if not all(map(math.isfinite, (score.psnr, score.ssim, score.seconds_per_image))):
+        raise MethodError(f"{file} holds no score: its numbers are not finite")
+    return score

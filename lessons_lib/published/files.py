@@ -6,12 +6,12 @@ was published in.
 """
 
 import os
-import tempfile
 from collections.abc import Callable
 from hashlib import sha1, sha256
 from pathlib import Path
 
-from lessons_lib.data import cache_folder, reason
+from lessons_lib.data import cache_folder
+from lessons_lib.files import download, reason
 from lessons_lib.published.registry import CheckpointError, PublishedWeights, find_published
 
 Progress = Callable[[int, int], None]
@@ -74,26 +74,15 @@ def recognised(weights: PublishedWeights, content: bytes) -> bool:
 
 def _download(weights: PublishedWeights, path: Path, progress: Progress | None) -> bytes:
     """Download a file, and put it in place if it is what was published."""
-    import pooch
-
     recognised(weights, b"")  # a file that nothing is known of is not even asked for
     bar = _Bar(weights.size, progress) if progress and weights.size else False
-    downloader = pooch.HTTPDownloader(timeout=(10, 60), progressbar=bar)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-            part = Path(folder) / "part"
-            downloader(weights.url, str(part), None)
-            content = part.read_bytes()
-            if not recognised(weights, content):
-                raise ValueError("wrong hash")
-            part.replace(path)
+        return download(weights.url, path, lambda content: recognised(weights, content), bar)
     except Exception as error:
         raise CheckpointError(
             f"{weights.name} could not be downloaded from {weights.url} ({reason(error)}); check "
             f"the network, or set LESSONS_PUBLISHED to a folder that holds {weights.place}"
         ) from error
-    return content
 
 
 class _Bar:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lessons_lib import data
 from lessons_lib.classical import Method
 from lessons_lib.degradations import Degradation
+from lessons_lib.images import Photo
 
 # What of an image is restored and scored, see `lessons_lib.evaluation.protocols.Protocol`.
 Channel = Literal["gray", "rgb", "y", "luma"]
@@ -72,11 +73,15 @@ class Posed:
         planes: ``(1, C, H, W)``, to be restored.
         degradation: what happened to them.
         words: what is done to them, and with what knowledge: two pieces of a sentence.
+        notes: what a user should know of it, a line each.
+        method: the method to take where none is named; empty for the one that scores best.
     """
 
     planes: Tensor
     degradation: Degradation
     words: tuple[str, str]
+    notes: tuple[str, ...] = ()
+    method: str = ""
 
 
 class Task:
@@ -91,13 +96,12 @@ class Task:
         about: for the command line's help.
         option: of the command line that gives the value.
         required: whether a photograph cannot be restored without the value.
-        in_file: whether the file of a photograph tells the value.
         known_as: the task that is left for a photograph once it is `pose`d.
         needs_value: whether a score cannot be measured without it.
         tables: its names in tables of papers, for gray and for colour images; empty for none.
         also: tasks that weights trained for this one can do, too.
         smallest: least number of pixels that either side of an image must have.
-        usual: the method to take where none is named; empty for trained weights.
+        quick: a classical method that takes seconds; empty where there is none.
         aims_at: the field of a training's config that says how far a model is to go; empty for
             none.
         channels: how many an image may have, for a model to be trained.
@@ -108,13 +112,12 @@ class Task:
     about: ClassVar[str]
     option: ClassVar[str]
     required: ClassVar[bool] = False
-    in_file: ClassVar[bool] = False
     known_as: ClassVar[str]
     needs_value: ClassVar[bool] = True
     tables: ClassVar[tuple[str, str]]
     also: ClassVar[tuple[str, ...]] = ()
     smallest: ClassVar[int] = 1
-    usual: ClassVar[str] = ""
+    quick: ClassVar[str] = ""
     aims_at: ClassVar[str] = ""
     channels: ClassVar[tuple[int, ...]] = (1, 3)
 
@@ -164,13 +167,18 @@ class Task:
 
     # A photograph in a file -------------------------------------------------------------------
 
-    def find_value(self, path: Path) -> Any:
-        """The value, of a task that finds it in the file.
+    def find_value(self, photo: Photo, path: Path, name: str) -> Any:
+        """The value of a photograph in a file, where nobody says it; None if it can do without.
+
+        Args:
+            photo: what was read.
+            path: of the file.
+            name: of the file, for messages.
 
         Raises:
             ImageError: if the file does not tell it.
         """
-        raise NotImplementedError
+        return None
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """A photograph ``(1, C, H, W)`` as a method gets it.

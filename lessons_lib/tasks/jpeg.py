@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lessons_lib.classical import Method
 from lessons_lib.degradations import JPEG
-from lessons_lib.images import ImageError, jpeg_quality
+from lessons_lib.images import ImageError, Photo, jpeg_quality
 from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task, alike, in_colour
 
@@ -28,7 +28,6 @@ class MendJPEG(Task):
     name = mark = known_as = "jpeg"
     about = "jpeg (what compression did to a file)"
     option = "quality"
-    in_file = True
     tables = ("jpeg artefact reduction", "jpeg artefact reduction")
     aims_at = "quality"
     channels = (1,)
@@ -65,11 +64,11 @@ class MendJPEG(Task):
         distance = abs((weights.quality or value) - value) if value else 0
         return distance if distance <= NEAR else None
 
-    def find_value(self, path: Path) -> int | None:
+    def find_value(self, photo: Photo, path: Path, name: str) -> int:
         """The quality of the file's tables."""
         quality = jpeg_quality(path)
         if quality is None:
-            raise ImageError(f"{path}: is no JPEG file; say its quality with --quality")
+            raise ImageError(f"{name}: is no JPEG file; say its quality with --quality")
         return quality
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:

@@ -1,6 +1,7 @@
 """Colours from a sensor's mosaic, in which each pixel has measured one of three."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from lessons_lib import data, demosaicking
 from lessons_lib.classical import Method, Progress
 from lessons_lib.degradations import PATTERNS, BayerMosaic
-from lessons_lib.images import ImageError
+from lessons_lib.images import ImageError, Photo
 from lessons_lib.ops.patches import extract_patches
 from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task, alike, in_colour
 
@@ -24,8 +25,8 @@ class Demosaic(Task):
     name = mark = known_as = "demosaic"
     about = "demosaic (a sensor's mosaic)"
     option = "pattern"
-    required = True
     needs_value = False
+    quick = "menon"
     tables = ("", "demosaicking")
     channels = (3,)
 
@@ -53,6 +54,12 @@ class Demosaic(Task):
     def told(self, degradation: BayerMosaic, planes: Tensor) -> dict[str, Any]:
         """``mask``."""
         return {"mask": degradation.mask((planes.shape[-2], planes.shape[-1])).to(planes)}
+
+    def find_value(self, photo: Photo, path: Path, name: str) -> str:
+        """The pattern, of a file that holds a mosaic and says so."""
+        if photo.mosaic is None:
+            raise ImageError(f"{name}: does not say which pixel has which colour; say --pattern")
+        return photo.mosaic.pattern
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """A gray image, each pixel of which is of one colour."""

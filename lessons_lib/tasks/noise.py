@@ -11,7 +11,7 @@ from lessons_lib import classical
 from lessons_lib.classical import Method, Progress
 from lessons_lib.degradations import Degradation, GaussianNoise
 from lessons_lib.images import ImageError
-from lessons_lib.ops.noise_level import SMALLEST, estimate_sigma
+from lessons_lib.ops.noise_level import SMALLEST, NoiseEstimate, estimate_noise
 from lessons_lib.tasks.base import Examples, Goal, Posed, Task, alike
 
 
@@ -24,7 +24,7 @@ class Denoise(Task):
     required = True
     tables = ("gray denoising", "color denoising")
     also = ("blind",)  # once its level is known, any noise can be made that of the training
-    usual = "dictionary"
+    quick = "dictionary"
     aims_at = "sigma_255"
     mark = ""
 
@@ -83,19 +83,26 @@ class Blind(Denoise):
 
     def perceived(self, image: Tensor, degradation: Any) -> Degradation:
         """Noise as strong as it is found to be."""
-        return GaussianNoise(max(estimate_sigma(image).item(), 1e-3))
+        return GaussianNoise(_found(image).sigma)
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
-        """Noise of the strength that is found, unless one is given."""
+        """Noise of the strength that is found, unless one is given; says if it is not white."""
         if value is not None:
             return super().pose(pixels, value, path)
         if min(pixels.shape[-2:]) < SMALLEST:
             raise ImageError(
                 f"{path}: too small to find its noise; say how strong it is with --sigma"
             )
-        found = max(estimate_sigma(pixels).item() * 255, 0.1)
-        words = ("denoised", f"at an estimated sigma of {found:.1f}")
-        return Posed(pixels, GaussianNoise(found / 255), words)
+        noise = _found(pixels)
+        words = ("denoised", f"at an estimated sigma of {noise.sigma * 255:.1f}")
+        if noise.white:
+            return Posed(pixels, GaussianNoise(noise.sigma), words)
+        note = (
+            "its noise is correlated, as demosaicking, smoothing and JPEG leave it: about "
+            f"{noise.sigma * 255:.1f} in all, though only {noise.finest * 255:.1f} in the finest "
+            "details; if too much or too little is removed, say --sigma"
+        )
+        return Posed(pixels, GaussianNoise(noise.sigma), words, (note,), self.quick)
 
     def goal_setting(self, goal: Goal) -> str:
         """The name: they were trained for all levels."""
@@ -116,6 +123,14 @@ class Blind(Denoise):
 
 def _noise(pixels: Tensor, generator: np.random.Generator) -> Tensor:
     return torch.from_numpy(generator.standard_normal(tuple(pixels.shape), dtype=np.float32))
+
+
+def _found(image: Tensor) -> NoiseEstimate:
+    """The noise of an image, or the least that a method can be told: it must not be none at all."""
+    noise = estimate_noise(image)
+    # A tenth of a gray level where white is the brightest pixel; of a black image, of white.
+    least = (image.abs().max().item() or 1.0) / 2550
+    return replace(noise, sigma=max(noise.sigma, least))
 
 
 def _sigma(noise: GaussianNoise) -> float:

@@ -1,6 +1,5 @@
-"""Where a run's files lie, and how one is replaced so that there is always a whole one."""
+"""Where a run's files lie."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +30,3 @@ class Files:
     def board(self) -> Path:
         """The folder that TensorBoard reads."""
         return self.folder / "tensorboard" / self.name
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file beside the old one, and put it in its place in one atomic move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)

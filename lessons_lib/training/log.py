@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from lessons_lib.training.files import replace_file
+from lessons_lib.files import replace_file
 from lessons_lib.training.tables import ConfigError
 
 # Whole numbers; the other columns are not.

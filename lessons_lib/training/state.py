@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from lessons_lib.files import replace_file
 from lessons_lib.models import Restorer, build
 from lessons_lib.training.config import Run
-from lessons_lib.training.files import Files, replace_file
+from lessons_lib.training.files import Files
 from lessons_lib.training.tables import ConfigError
 
 
@@ -106,7 +107,9 @@ def read_state(path: Path) -> State | None:
     try:
         return State(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise ConfigError(f"{path} holds no training state: {error}") from error
+        # PyTorch advises at length, and not what would help here.
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(f"{path} holds no training state: {why}") from error
 
 
 def trained_model(run: Run, folder: Path) -> Restorer:

@@ -1,0 +1,75 @@
+"""Which weights to take where none are named: those that scored best on what is most alike."""
+
+import math
+from typing import Any
+
+from lessons_lib.checkpoints import Card, cards
+from lessons_lib.data import shipped
+from lessons_lib.evaluation.methods import MethodError
+from lessons_lib.evaluation.scores import StoredScore, stored
+from lessons_lib.tasks import TASKS, Task
+
+
+def best_weights(task: Task, channels: int, value: Any) -> str:
+    """Name the weights of the library that restored test images best.
+
+    Of all measured settings the one nearest to the value decides; noise levels and qualities are
+    near where their ratio is.
+
+    Args:
+        task: what is to be restored.
+        channels: of the image: 1 or 3. Weights for gray images restore colours too, one by one, and
+            are taken where there are none for colours.
+        value: noise level (white being 255), quality or pattern; None where there is none.
+
+    Raises:
+        MethodError: if no weights are for the task, or for this value.
+    """
+    known = [card for card in cards().values() if card.serves(task.name)]
+    if not known:
+        raise MethodError(
+            f"no weights for the task {task.name} come with the library: see 'lessons train'"
+        )
+    fit = {card.name: card for card in known if task.fits(card, value) is not None}
+    if not fit:
+        there = ", ".join(f"{card.name} ({card.setting})" for card in known)
+        raise MethodError(
+            f"no weights are for {task.option} {value}; name some to use them all the same: {there}"
+        )
+    made_for = [name for name, card in fit.items() if _channels(card) == channels] or list(fit)
+    scores = [
+        score
+        for score in stored(shipped("scores"))
+        if score.method in made_for
+        and score.task in (task.name, *task.also)
+        and score.overlap is None
+        and not score.stale
+        and (TASKS[score.task].channel(score.dataset) == "rgb")
+        == (_channels(fit[score.method]) == 3)
+    ]
+    if not scores:
+        # Never scored, all that is known of them is what they were trained for.
+        return min(made_for, key=lambda name: task.fits(fit[name], value) or 0.0)
+    nearest = min(_distance(task, value, score) for score in scores)
+    alike = [score for score in scores if _distance(task, value, score) == nearest]
+    # Scores on different images are not compared: the set on which most were measured counts.
+    measured = [score.dataset for score in alike]
+    dataset = max(sorted(set(measured)), key=measured.count)
+    rivals = [score for score in alike if score.dataset == dataset]
+    return max(rivals, key=lambda score: score.psnr).method
+
+
+def _channels(card: Card) -> int:
+    return int(card.options["channels"])
+
+
+def _scored(score: StoredScore) -> int:
+    """Channels of what was scored."""
+    return 3 if TASKS[score.task].channel(score.dataset) == "rgb" else 1
+
+
+def _distance(task: Task, value: Any, score: StoredScore) -> float:
+    measured = task.value(score.setting)
+    if not isinstance(value, int | float) or not isinstance(measured, int | float):
+        return 0.0
+    return round(abs(math.log(value / measured)), 6)
