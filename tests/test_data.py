@@ -63,8 +63,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
         if place == "interrupt":
-            # The client is waiting for the other half now.
-            os.kill(os.getpid(), signal.SIGINT)
+            # The client is waiting for the other half now; the signal must wake its thread.
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             self.server.finished.wait(10)
 
     def log_message(self, *_: object) -> None:
