@@ -23,6 +23,11 @@ Coder = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 # Patches coded at once: bounds memory to some 100 MB whatever the size of the photograph.
 BATCH = 20_000
+# Noise that is less than this share of the contrast (the standard deviation of the image) is
+# nothing to learn by: one gray level or so in most photographs.
+LEAST = 0.02
+# Steps to which patches are rounded before a dictionary is learned from them, in units of contrast.
+GRID = 2**28
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Method:
         published: its names in tables of papers, for gray and for colour images; empty for none.
         smallest: least number of pixels that either side of the image must have.
         package: what has to be installed for it beyond the library's own requirements.
+        faster_with: a module that makes it faster where it is installed.
     """
 
     function: Callable[..., Tensor]
@@ -48,6 +54,13 @@ class Method:
     published: tuple[str, str] = ("", "")
     smallest: int = 1
     package: str | None = None
+    faster_with: str | None = None
+
+    def advice(self) -> str | None:
+        """What would make it faster on this machine; None if nothing would."""
+        if self.faster_with is None or importlib.util.find_spec(self.faster_with) is not None:
+            return None
+        return f"faster with {self.faster_with.upper()}, which is not installed"
 
     def missing(self) -> str | None:
         """The package that is needed and not installed, or None."""
@@ -132,8 +145,9 @@ def dictionary(noisy: Tensor, sigma: float, progress: Progress | None = None) ->
     if progress is not None:
         progress(0.0)
     size = 9 if noisy.shape[1] == 1 else 7
-    # Below the step between two grey levels a sparse code would only describe the rounding.
-    atoms = learn_from_image(noisy, size, 3 * max(sigma, 1 / 255))
+    # Below the step between two gray levels a sparse code would only describe the rounding. How
+    # large that is depends on what white is: so it is taken from the image.
+    atoms = learn_from_image(noisy, size, 3 * max(sigma, LEAST * float(noisy.std())))
     limit = 1.06 * sigma * math.sqrt(len(atoms))
 
     def code(patches: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,7 +190,12 @@ def learn_from_image(
     chosen = torch.from_numpy(np.random.RandomState(seed).permutation(rows * columns)[:100_000])
     drawn = windows[:, chosen // columns, chosen % columns]  # (C, n, size, size)
     patches, _ = centre_channels(drawn.movedim(1, -1).flatten(0, 2), size)
-    return learn_dictionary(patches, start.shape[1], lam, iterations=iterations, initial=start)
+    # SPAMS has limits of its own that expect images about as contrasty as most are. And it takes
+    # another path for a change of the last bits, which other units bring: so these are cut off.
+    unit = 4 * float(image.std()) or 1.0
+    scaled, price = (patches.double() / unit * GRID).round() / GRID, round(lam / unit * GRID) / GRID
+    learned = learn_dictionary(scaled, start.shape[1], price, iterations=iterations, initial=start)
+    return learned.to(image)
 
 
 def nlm(noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tensor:
@@ -238,6 +257,7 @@ METHODS = {
         "learned dictionary",
         lesson=3,
         smallest=9,
+        faster_with="spams",
     ),
     "nlm": Method(nlm, "non-local means (scikit-image)", "non-local means", lesson=6, smallest=5),
     "bm3d": Method(

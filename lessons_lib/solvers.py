@@ -15,6 +15,9 @@ from torch import Tensor
 from lessons_lib.ops.dictionary import Backend, choose_backend, spectral_norm
 from lessons_lib.ops.prox import EPS, group_penalty, group_threshold, l1_penalty, soft_threshold
 
+# Keeps atoms of unit length apart that depend on each other, in doubles.
+RIDGE = 1e-12
+
 
 @dataclass
 class History:
@@ -137,15 +140,15 @@ def omp(
     """Orthogonal matching pursuit: add the best atom, fit again, until close enough.
 
     Stops for each patch when ``‖y − Dα‖₂ ≤ residual_norm`` or ``‖α‖₀ = sparsity``, whichever
-    comes first. The two libraries differ in what is best: scikit-learn takes the atom most
-    correlated with the residual, SPAMS the one whose refit leaves the shortest residual.
+    comes first. The two backends differ in what is best: SPAMS takes the atom whose refit
+    leaves the shortest residual, ours, as scikit-learn's, the one most correlated with it.
 
     Args:
         patches: ``(m, N)`` or ``(B, m, N)``.
         dictionary: ``(m, K)`` with unit columns.
         residual_norm: length of the residual to stop at.
         sparsity: most atoms per patch; half the patch entries where not given.
-        backend: SPAMS, scikit-learn, or SPAMS if it is installed (``"auto"``).
+        backend: SPAMS, ours (``"scikit-learn"``), or SPAMS if it is installed (``"auto"``).
 
     Returns:
         Codes ``(K, N)`` or ``(B, K, N)``, and a history with one entry: half the squared residual,
@@ -166,49 +169,47 @@ def omp(
     entries, atoms = dictionary.shape
     columns = patches.movedim(-2, 0).reshape(entries, -1)
     limit = min(max(entries // 2, 1) if sparsity is None else sparsity, atoms, entries)
-    signals = columns.detach().cpu().double().numpy()
-    matrix = dictionary.detach().cpu().double().numpy()
+    signals, matrix = columns.detach().cpu().double(), dictionary.detach().cpu().double()
     spams = choose_backend(backend)
     if spams is not None:
         sparse = spams.omp(
-            np.asfortranarray(signals),
-            np.asfortranarray(matrix),
+            np.asfortranarray(signals.numpy()),
+            np.asfortranarray(matrix.numpy()),
             L=limit,
             eps=0.0 if residual_norm is None else residual_norm * residual_norm,
             numThreads=torch.get_num_threads(),
         )
-        found = sparse.toarray()
+        found = torch.from_numpy(sparse.toarray())
     else:
-        found = _omp_with_scikit_learn(signals, matrix, residual_norm, limit)
-    codes = torch.from_numpy(found).to(patches)
+        found = _omp_without_spams(signals, matrix, residual_norm or 0.0, limit)
+    codes = found.to(patches)
     residual = (columns - dictionary @ codes).square().sum()
     history.record(float(residual) / 2, float(residual / columns.square().sum().clamp_min(EPS)))
     return codes.reshape(atoms, *patches.shape[:-2], -1).movedim(0, -2), history
 
 
-def _omp_with_scikit_learn(
-    signals: np.ndarray, matrix: np.ndarray, residual_norm: float | None, limit: int
-) -> np.ndarray:
-    from sklearn.linear_model import orthogonal_mp_gram
-
-    gram, correlations = matrix.T @ matrix, matrix.T @ signals
-    energies = (signals**2).sum(axis=0)
-    if residual_norm is None:
-        found = orthogonal_mp_gram(gram, correlations, n_nonzero_coefs=limit)
-        return found.reshape(len(gram), -1)
-    # scikit-learn obeys one limit only: stop on the residual, then redo what used too many atoms.
-    codes = np.zeros_like(correlations)
-    allowed = residual_norm * residual_norm
-    busy = np.flatnonzero(energies > allowed)
-    if len(busy):
-        codes[:, busy] = orthogonal_mp_gram(
-            gram, correlations[:, busy], tol=allowed, norms_squared=energies[busy]
-        ).reshape(len(gram), -1)
-    long = np.flatnonzero((codes != 0).sum(axis=0) > limit)
-    if len(long):
-        codes[:, long] = orthogonal_mp_gram(
-            gram, correlations[:, long], n_nonzero_coefs=limit
-        ).reshape(len(gram), -1)
+def _omp_without_spams(signals: Tensor, matrix: Tensor, residual_norm: float, limit: int) -> Tensor:
+    """All patches ``(m, N)`` at once, one atom each in a round, until each is close enough."""
+    gram, correlations, energies = matrix.T @ matrix, matrix.T @ signals, signals.square().sum(0)
+    codes = torch.zeros_like(correlations)
+    open_ = (energies > residual_norm**2).nonzero()[:, 0]
+    chosen = open_.new_zeros(len(open_), 0)
+    left = correlations[:, open_].T
+    for _ in range(limit):
+        if not len(open_):
+            break
+        best = left.abs().scatter(1, chosen, -1.0).argmax(dim=1, keepdim=True)
+        chosen = torch.cat([chosen, best], dim=1)
+        wanted = correlations[:, open_].T
+        target = wanted.gather(1, chosen)
+        among = gram[chosen[:, :, None], chosen[:, None]]
+        factor = torch.linalg.cholesky(among + RIDGE * torch.eye(among.shape[-1]).to(among))
+        fit = torch.cholesky_solve(target[..., None], factor)[..., 0]
+        codes[:, open_] = torch.zeros_like(wanted).scatter(1, chosen, fit).T
+        rest = energies[open_] - (fit * target).sum(dim=1)
+        left = wanted - codes[:, open_].T @ gram
+        far = rest > residual_norm**2
+        open_, chosen, left = open_[far], chosen[far], left[far]
     return codes
 
 

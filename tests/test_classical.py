@@ -11,6 +11,7 @@ from lessons_lib.metrics import psnr
 from lessons_lib.ops.patches import centre, extract_patches, overlap_average
 
 SIGMA = 25 / 255
+WITHOUT = "faster with SPAMS, which is not installed"
 
 
 def score(name: str, clean: torch.Tensor) -> float:
@@ -66,6 +67,46 @@ def test_smallest_image_is_what_the_table_says(name: str):
 def test_a_flat_image_comes_back_flat(name: str):
     flat = torch.full((1, 3, 24, 30), 0.25)
     assert torch.allclose(classical.METHODS[name].function(flat, SIGMA), flat, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.3, 1e3])
+@pytest.mark.parametrize("name", AVAILABLE)
+def test_brightness_is_a_matter_of_units(name: str, factor: float, photo: torch.Tensor):
+    """An image of any white, noise and all, is restored as if white were 1."""
+    noisy = GaussianNoise(SIGMA)(photo[..., 60:84, 60:90].double(), "photo")
+    method = classical.METHODS[name].function
+    expected = factor * method(noisy, SIGMA)
+    difference = method(factor * noisy, factor * SIGMA) - expected
+    assert difference.abs().max() < 1e-6 * factor
+
+
+@pytest.mark.parametrize("sigma", [1e-9, 0.5 / 255])
+def test_noise_far_below_the_contrast_is_learned_by_in_proportion(sigma, monkeypatch):
+    """What the dictionary is learned with is never less than a share of the image's contrast."""
+    learned = []
+
+    def learn(image, size, lam):
+        learned.append(lam / image.std().item())
+        return torch.eye(81)
+
+    monkeypatch.setattr(classical, "learn_from_image", learn)
+    image = torch.rand(1, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    for factor in (1e-3, 1.0, 1e3):
+        classical.dictionary(factor * image, factor * sigma)
+    assert learned == pytest.approx([3 * classical.LEAST] * 3, rel=1e-4)
+
+
+def test_the_dictionary_does_without_spams(monkeypatch, photo: torch.Tensor, recwarn):
+    """As good as with it to a quarter of a decibel, and not a word from the solver."""
+    clean = photo[..., 40:70, 50:80]
+    usual = score("dictionary", clean)
+    assert classical.METHODS["dictionary"].advice() in (None, WITHOUT)
+    monkeypatch.setattr("lessons_lib.ops.dictionary.load_spams", lambda: None)
+    assert score("dictionary", clean) > usual - 0.25
+    assert not list(recwarn)
+    monkeypatch.setattr(classical.importlib.util, "find_spec", lambda name: None)
+    assert classical.METHODS["dictionary"].advice() == WITHOUT
+    assert classical.METHODS["dct"].advice() is None
 
 
 def test_bands_of_rows_give_the_same_as_the_whole(monkeypatch):

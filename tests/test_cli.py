@@ -372,8 +372,9 @@ def test_ctrl_c_at_once(tmp_path: Path, after: float) -> None:
         time.sleep(after)
         process.send_signal(signal.SIGINT)
         _, words = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert words == b""
+    # Before the first of our own lines Python ends itself as it sees fit.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert process.returncode != 130 or words == b""
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
 
 

@@ -48,7 +48,8 @@ def run(*arguments: object) -> int:
 def weights(tmp_path, monkeypatch):
     """Untrained weights for each task in place of the shipped ones: ISTA with tiny dictionaries."""
     folder = tmp_path / "weights"
-    facts = {"run": {"steps": 1}, "steps": 1, "finished": True, "hours": {}, "curve": [[0, 0.0]],
+    run = {"batch": 1, "crop": 20, "steps": 1}
+    facts = {"run": run, "steps": 1, "finished": True, "hours": {}, "curve": [[0, 0.0]],
              "revision": "1", "data": "x", "licence": "x", "data_licence": "x"}  # fmt: skip
     sizes = {"patch": 5, "atoms": 40, "steps": 12, "threshold": 0.002}
     shipped = checkpoints.shipped

@@ -19,7 +19,7 @@ TaskName = Annotated[
     str,
     typer.Option(
         "--task",
-        help="denoise, blind (noise of unknown strength), demosaic (a sensor's mosaic), or jpeg "
+        help="denoise, blind (noise of unknown strength, white or not), demosaic (a sensor's mosaic), or jpeg "
         "(what compression did to a file).",
     ),
 ]
@@ -45,7 +45,7 @@ ModelName = Annotated[
 ]
 Fast = Annotated[
     bool,
-    typer.Option("--fast", help="A classical method that takes seconds: dictionary, or menon."),
+    typer.Option("--fast", help="A classical method that takes seconds: dictionary, or bilinear for mosaics."),
 ]
 PrecisionName = Annotated[
     str,

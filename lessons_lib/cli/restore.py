@@ -142,6 +142,20 @@ def restore(
 
 
 @dataclasses.dataclass
+class _Log:
+    """What is said of one file, however many pictures it holds."""
+
+    done: dict[str, None] = dataclasses.field(default_factory=dict)
+    noted: set[str] = dataclasses.field(default_factory=set)
+
+    def note(self, line: str) -> None:
+        """Say something once."""
+        if line not in self.noted:
+            self.noted.add(line)
+            typer.echo(line, err=True)
+
+
+@dataclasses.dataclass
 class _Work:
     """What is to be done to every photograph."""
 
@@ -164,7 +178,7 @@ class _Work:
         if job.target is not None:
             check_writable(job.target)
         started = time.perf_counter()
-        said: dict[str, None] = {}
+        log = _Log()
         with open_images(job.source, self.value_range) as pictures:
             rest = iter(pictures)
             first = next(rest)
@@ -175,19 +189,20 @@ class _Work:
             if target.exists() and job.source.samefile(target):
                 raise ImageError(f"{target}: is the input itself; choose another output")
             if lost := left_out(target, first):
-                typer.echo(f"{job.name}: {target.suffix} cannot hold {', '.join(lost)}", err=True)
+                log.note(f"{job.name}: {target.suffix} cannot hold {', '.join(lost)}")
             # One after the other: a stack need not fit into memory.
-            restored = (self.restore(photo, job, said) for photo in chain([first], rest))
+            restored = (self.restore(photo, job, log) for photo in chain([first], rest))
             write_images(target, restored, like=pictures)
             count = len(pictures)
         seconds = time.perf_counter() - started
         height, width = first.pixels.shape[-2:]
         size = f"{width} x {height}" if count == 1 else f"{count} pictures of {width} x {height}"
-        return f"{job.deliver(target)}: {size} {', '.join(said)} in {seconds:.1f} s"
+        return f"{job.deliver(target)}: {size} {', '.join(log.done)} in {seconds:.1f} s"
 
-    def restore(self, photo: "Photo", job: Job, said: dict[str, None]) -> "Photo":
+    def restore(self, photo: "Photo", job: Job, log: "_Log") -> "Photo":
         """Restore one picture."""
         from lessons_lib.evaluation.best import best_weights
+        from lessons_lib.evaluation.methods import find_method
         from lessons_lib.evaluation.methods import restore as run
         from lessons_lib.tasks import TASKS
 
@@ -196,18 +211,20 @@ class _Work:
             value = self.task.find_value(photo, job.source, job.name)
         posed = self.task.pose(photo.pixels, value, job.name)
         for note in (*photo.notes, *posed.notes):
-            typer.echo(f"{job.name}: {note}", err=True)
+            log.note(f"{job.name}: {note}")
         left = TASKS[self.task.known_as]
-        name = self.named
-        if name is None:
+        name = self.named or posed.method
+        if not name:
             setting = left.setting(posed.degradation)
             name = best_weights(left, posed.planes.shape[1], left.value(setting))
             check_overlap(self.inference.overlap, name)
+        if advice := find_method(name, left.name, self.inference).advice():
+            log.note(f"{name}: {advice}")
         quicker = QUICKER if self.named is None and self.task.quick else ""
         with progress_bar(f"{name}: {job.name}", quicker=quicker) as show:
             args = (name, posed.planes, posed.degradation, left.name, show, self.inference)
             estimate = self.task.finish(photo.pixels, run(*args))
         kind = {1: "gray", 3: "RGB"}[estimate.shape[1]]
         verb, how = posed.words
-        said[f"{kind} {verb} with {name} {how}"] = None
-        return dataclasses.replace(photo, pixels=estimate, mosaic=None)
+        log.done[f"{kind} {verb} with {name} {how}"] = None
+        return dataclasses.replace(photo, pixels=estimate)

@@ -47,7 +47,7 @@ def encoded(kind: str, photo: Photo) -> bytes:
     PNG keeps integers of 8 and 16 bits as they were in the file read. All other types are spread
     over the whole range, of 16 bits in PNG, of 8 bits elsewhere.
     """
-    if kind == "PNG" and photo.sample_type in ("uint8", "uint16") and not photo.mosaic:
+    if kind == "PNG" and photo.sample_type in ("uint8", "uint16"):
         sample_type, value_range = photo.sample_type, photo.range
     else:
         sample_type = "uint16" if kind == "PNG" and photo.bits > 8 else "uint8"

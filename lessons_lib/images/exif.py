@@ -30,7 +30,7 @@ DESCRIBING = frozenset(
     | {33432, 40091, 40092, 40093, 40094, 40095, 50708, 50735, 50736}
 )
 
-DAMAGED = "camera data (EXIF) that are damaged"
+DAMAGED = "damaged camera data (EXIF) are left out"
 
 # A block longer than any camera writes is not looked at.
 _LONGEST = 2**24

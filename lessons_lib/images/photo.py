@@ -107,14 +107,15 @@ class Photo:
         dpi: dots per inch, across and down.
         sample_type: of the file, a name of NumPy's ("int16"); left out, the usual one of `bits`:
             unsigned integers of 8 and 16, floating point of 32 and 64.
-        value_range: the samples that became 0 and 1; left out, those of `FULL_RANGE`.
+        value_range: the samples that became 0 and 1; left out, those of `FULL_RANGE`. Those of a
+            mosaic stand in `mosaic`.
         xmp: an XMP packet.
         comment: of a JPEG file.
         chunks: name and content of a PNG's chunks that say what its colours (gamma, cICP) and
             its picture (texts) mean.
         tiff: what only a TIFF says.
         mosaic: the colour filters, where each pixel has measured one colour; then C is 1.
-        notes: what was left out on reading, in words.
+        notes: what was left out on reading, in whole sentences.
     """
 
     pixels: Tensor

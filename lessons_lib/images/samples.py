@@ -46,10 +46,11 @@ def to_photo(
         if value_range is not None:
             low, high = value_range
             mosaic = Mosaic(mosaic.pattern, (low, low, low, low), high)
-        value_range = (min(mosaic.black), mosaic.white)
+            # Once it is in colour, black and white are those of the type.
+            value_range = None
     samples = UPRIGHT.get(orientation, lambda a: a)(samples)
     if samples.dtype.kind == "f":
-        _check_floats(path, samples, value_range)
+        _check_floats(path, samples, told=value_range is not None or mosaic is not None)
     channels = 1 if samples.shape[-1] <= 2 else 3
     low, high = value_range or FULL_RANGE[kind]
     pixels = _scaled(samples[..., :channels], low, high, mosaic)
@@ -69,9 +70,17 @@ def to_photo(
     )
 
 
-def to_samples(photo: Photo, sample_type: str, value_range: tuple[float, float]) -> np.ndarray:
-    """The photograph as (H, W, 1-4) samples of a type; what it cannot hold is clipped."""
-    mosaic = photo.mosaic if value_range == photo.value_range else None
+def to_samples(
+    photo: Photo, sample_type: str, value_range: tuple[float, float], mosaic: Mosaic | None = None
+) -> np.ndarray:
+    """The photograph as (H, W, 1-4) samples of a type; what it cannot hold is clipped.
+
+    Args:
+        photo: the photograph.
+        sample_type: a name of NumPy's.
+        value_range: the samples that 0 and 1 become.
+        mosaic: where its black and white take their place.
+    """
     samples = _unscaled(photo.pixels, sample_type, *value_range, mosaic)
     if photo.alpha is None:
         return samples
@@ -87,26 +96,27 @@ def check_range(path: Path | str, value_range: tuple[float, float] | None) -> No
             raise ImageError(f"{path}: {low:g} to {high:g} is no range from black to white")
 
 
-def _check_floats(
-    path: Path | str, samples: np.ndarray, value_range: tuple[float, float] | None
-) -> None:
+def _check_floats(path: Path | str, samples: np.ndarray, told: bool) -> None:
     low, high = float(samples.min()), float(samples.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ImageError(f"{path}: has NaN or infinite pixels")
     # Unclipped noise reaches a little beyond [0, 1]; this is another scale.
-    if value_range is None and (low < -1 or high > 2):
+    if not told and (low < -1 or high > 2):
         raise ImageError(
             f"{path}: has floating-point pixels from {low:g} to {high:g}; scale them to [0, 1], "
             "or say which range is black to white"
         )
 
 
-def _levels(mosaic: Mosaic | None, low: float, rows: slice, width: int) -> Any:
-    """The black level of each pixel of some rows, (rows, W, 1), or one for all."""
+def _levels(
+    mosaic: Mosaic | None, low: float, high: float, rows: slice, width: int
+) -> tuple[Any, float]:
+    """Black and white of some rows: black is one number, or (rows, W, 1) for a mosaic."""
     if mosaic is None:
-        return low
+        return low, high
     black = np.asarray(mosaic.black, dtype=float).reshape(2, 2)
-    return black[np.arange(rows.start, rows.stop)[:, None] % 2, np.arange(width) % 2][..., None]
+    places = np.arange(rows.start, rows.stop)[:, None] % 2, np.arange(width) % 2
+    return black[places][..., None], mosaic.white
 
 
 def _blocks(height: int) -> list[slice]:
@@ -119,8 +129,8 @@ def _scaled(samples: np.ndarray, low: float, high: float, mosaic: Mosaic | None 
     planes = np.empty((1, channels, height, width), dtype=np.float32)
     with np.errstate(over="ignore"):
         for rows in _blocks(height):
-            black = _levels(mosaic, low, rows, width)
-            values = (samples[rows].astype(np.float64) - black) / (high - black)
+            black, white = _levels(mosaic, low, high, rows, width)
+            values = (samples[rows].astype(np.float64) - black) / (white - black)
             planes[0, :, rows] = values.transpose(2, 0, 1)
     return planes
 
@@ -132,8 +142,8 @@ def _unscaled(
     channels, height, width = values.shape
     samples = np.empty((height, width, channels), dtype=sample_type)
     for rows in _blocks(height):
-        black = _levels(mosaic, low, rows, width)
-        block = values[:, rows].transpose(1, 2, 0).astype(np.float64) * (high - black) + black
+        black, white = _levels(mosaic, low, high, rows, width)
+        block = values[:, rows].transpose(1, 2, 0).astype(np.float64) * (white - black) + black
         if samples.dtype.kind != "f":
             bounds = np.iinfo(samples.dtype)
             block = np.rint(block).clip(bounds.min, bounds.max)

@@ -25,7 +25,8 @@ def read_still(path: Path, value_range: tuple[float, float] | None = None) -> Ph
     with Image.open(path, formats=FORMATS) as image:
         check_size(path, image.width, image.height)
         # A phone's JPEG may carry further pictures (MPO): the first is the photograph.
-        if image.format not in ("JPEG", "MPO") and getattr(image, "n_frames", 1) > 1:
+        count = getattr(image, "n_frames", 1)
+        if image.format not in ("JPEG", "MPO") and count > 1:
             raise ImageError(f"{path}: is animated; only still pictures can be read")
         if image.format == "PNG":
             # The only check that sees a damaged or missing chunk after the last pixel.
@@ -40,6 +41,9 @@ def read_still(path: Path, value_range: tuple[float, float] | None = None) -> Ph
         if camera.orientation >= 5:
             height, width = width, height
         profile = info.get("icc_profile") or b""
+        notes = [exif.DAMAGED] if camera.damaged else []
+        if count > 1:
+            notes.append("further pictures in the same file are left out")
         return to_photo(
             path,
             samples,
@@ -51,7 +55,7 @@ def read_still(path: Path, value_range: tuple[float, float] | None = None) -> Ph
             xmp=exif.clean_xmp(_bytes(info.get("xmp"))),
             comment=_bytes(info.get("comment")) if image.format != "PNG" else b"",
             chunks=png.kept_chunks(path) if image.format == "PNG" else (),
-            notes=(exif.DAMAGED,) if camera.damaged else (),
+            notes=tuple(notes),
         )
 
 

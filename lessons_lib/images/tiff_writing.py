@@ -49,8 +49,10 @@ class TiffFile:
 
     def add(self, photo: Photo) -> None:
         """Write the pixels of one more page."""
-        kind, value_range, mosaic = stored(photo)
-        samples = to_samples(photo, kind, value_range)
+        kind = photo.sample_type
+        # Colours that have been made of a sensor's have nothing to do with its black and white.
+        mosaic = photo.mosaic if photo.pixels.shape[1] == 1 else None
+        samples = to_samples(photo, kind, photo.range, mosaic)
         page = _described(photo, samples, mosaic)
         text = self._stack.entries.get(_DESCRIPTION, page.entries.get(_DESCRIPTION))
         # ImageJ skips directories: it takes one page to begin where the one before ends.
@@ -112,19 +114,6 @@ class TiffFile:
             339: short(*[kinds[samples.dtype.kind]] * count),
         }
         return entries | ({317: short(_DIFFERENCES)} if differences else {})
-
-
-def stored(photo: Photo) -> tuple[str, tuple[float, float], Mosaic | None]:
-    """Type and range of the samples in a TIFF, and the colour filters, if they are still there.
-
-    The samples are what they were in the file read, except where colours have been made of a
-    sensor's: then its black and white mean nothing, and the range is the whole one of the type.
-    """
-    if photo.mosaic is None:
-        return photo.sample_type, photo.range, None
-    if photo.pixels.shape[1] != 1:
-        return photo.sample_type, FULL_RANGE[photo.sample_type], None
-    return photo.sample_type, photo.range, photo.mosaic
 
 
 def _strips(samples: np.ndarray, rows: int) -> Iterator[np.ndarray]:

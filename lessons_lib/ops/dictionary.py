@@ -12,7 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lessons_lib.ops.prox import soft_threshold
+
 Backend = Literal["auto", "spams", "scikit-learn"]
+
+# Patches that are learned from at a time.
+BATCH = 512
 
 
 def load_spams() -> ModuleType | None:
@@ -133,10 +138,11 @@ def learn_dictionary(
         patches: ``(m, N)``, centred.
         atoms: number ``K`` of atoms.
         lam: λ, on the scale of the patches.
-        iterations: batches of 512 patches to learn from.
+        iterations: batches of 512 patches to learn from, by SPAMS; without it half as many.
         seed: draws the initial atoms and the order of the patches.
         initial: ``(m, K)`` atoms to start from; patches drawn at random where not given.
-        backend: SPAMS, scikit-learn, or SPAMS if it is installed (``"auto"``).
+        backend: SPAMS, the same algorithm without it (``"scikit-learn"``, which is what `omp` then
+            uses), or SPAMS if it is installed (``"auto"``).
 
     Returns:
         ``(m, K)``, unit columns.
@@ -166,7 +172,7 @@ def learn_dictionary(
             D=np.asfortranarray(start),
             lambda1=lam,
             iter=iterations,
-            batchsize=512,
+            batchsize=BATCH,
             # One thread: sums over threads come in any order, and the result would depend on it.
             numThreads=1,
             verbose=False,
@@ -174,24 +180,54 @@ def learn_dictionary(
         # SPAMS and PyTorch share one OpenMP, which would keep to one thread from now on.
         torch.set_num_threads(threads)
     else:
-        learned = _learn_with_scikit_learn(samples, start, lam, iterations, seed)
+        learned = _learn_without_spams(samples, start, lam, iterations)
     return normalize_atoms(torch.from_numpy(np.ascontiguousarray(learned))).to(patches)
 
 
-def _learn_with_scikit_learn(
-    samples: np.ndarray, start: np.ndarray, lam: float, iterations: int, seed: int
+def _learn_without_spams(
+    samples: np.ndarray, start: np.ndarray, lam: float, iterations: int
 ) -> np.ndarray:
-    from sklearn.decomposition import MiniBatchDictionaryLearning
+    """The same algorithm in matrix products.
 
-    learner = MiniBatchDictionaryLearning(
-        n_components=start.shape[1],
-        alpha=lam,
-        # scikit-learn counts passes over the data where SPAMS counts batches.
-        max_iter=max(1, round(iterations * 512 / samples.shape[1])),
-        batch_size=min(512, samples.shape[1]),
-        fit_algorithm="lars",
-        dict_init=np.ascontiguousarray(start.T),
-        random_state=seed,
-        max_no_improvement=None,
-    )
-    return learner.fit(samples.T).components_.T
+    Half the batches, with 40 steps of FISTA each, find a dictionary that denoises as well as that
+    of SPAMS. scikit-learn walks along a path of solutions for each patch, which takes forty times
+    longer.
+
+    Source: Mairal et al. 2010, algorithms 1 and 2; old batches count as §3.4.2 says.
+    """
+    # Single precision is enough for atoms that stop long before they have converged.
+    patches, atoms = torch.from_numpy(samples / lam).float(), torch.from_numpy(start).float()
+    count, size = atoms.shape[1], min(BATCH, patches.shape[1])
+    moments, targets = atoms.new_zeros(count, count), torch.zeros_like(atoms)
+    for turn in range(1, max(1, round(iterations / 2)) + 1):
+        where = torch.arange((turn - 1) * size, turn * size) % patches.shape[1]
+        batch = patches[:, where]
+        codes = _lasso(batch, atoms)
+        seen = turn * size if turn < size else size**2 + turn - size
+        kept = (seen + 1 - size) / (seen + 1)
+        moments = kept * moments + codes @ codes.T
+        targets = kept * targets + batch @ codes.T
+        for atom in moments.diagonal().nonzero()[:, 0]:
+            missing = targets[:, atom] - atoms @ moments[:, atom]
+            moved = atoms[:, atom] + missing / moments[atom, atom]
+            atoms[:, atom] = moved / moved.norm().clamp_min(1)
+    return atoms.double().numpy()
+
+
+def _lasso(patches: Tensor, atoms: Tensor, steps: int = 40) -> Tensor:
+    """Codes ``(K, N)`` that minimize ``½‖y − Dα‖² + ‖α‖₁``, nearly; `solvers.fista` in short."""
+    found = patches.new_zeros(atoms.shape[1], patches.shape[1])
+    correlations = atoms.T @ patches
+    # Where no atom is worth its price, the code is zero.
+    busy = (correlations.abs().amax(dim=0) > 1).nonzero()[:, 0]
+    gram, target = atoms.T @ atoms, correlations[:, busy]
+    step = 1 / spectral_norm(atoms) ** 2
+    codes = ahead = torch.zeros_like(target)
+    weight = 1.0
+    for _ in range(steps):
+        moved = soft_threshold(ahead + step * (target - gram @ ahead), step)
+        following = (1 + (1 + 4 * weight**2) ** 0.5) / 2
+        ahead = moved + (weight - 1) / following * (moved - codes)
+        codes, weight = moved, following
+    found[:, busy] = codes
+    return found

@@ -26,7 +26,7 @@ class Demosaic(Task):
     about = "demosaic (a sensor's mosaic)"
     option = "pattern"
     needs_value = False
-    quick = "menon"
+    quick = "bilinear"
     tables = ("", "demosaicking")
     channels = (3,)
 

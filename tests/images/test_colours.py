@@ -147,6 +147,7 @@ def test_a_mosaic_with_its_levels(tmp_path: Path, pattern: str, black: tuple[int
     assert torch.equal(again.pixels, photo.pixels)
     # Of a mosaic in colour nothing is left of the sensor, and 1 is white.
     coloured = replace(photo, pixels=torch.ones(1, 3, 7, 10))
+    assert replace(coloured, mosaic=None).value_range == (0, 65535)
     for suffix in (".tif", ".png"):
         write_image(tmp_path / f"rgb{suffix}", coloured)
         found = read_image(tmp_path / f"rgb{suffix}")

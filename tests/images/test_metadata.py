@@ -147,7 +147,7 @@ def test_broken_camera_data_are_left_out_and_said(tmp_path: Path) -> None:
         end = start + 12 + int.from_bytes(data[start : start + 4], "big")
         (tmp_path / "in.png").write_bytes(data[:start] + chunk + data[end:])
         photo = read_image(tmp_path / "in.png")
-        assert photo.notes == ("camera data (EXIF) that are damaged",)
+        assert photo.notes == ("damaged camera data (EXIF) are left out",)
         for suffix in (".png", ".jpg", ".tif", ".webp"):
             write_image(tmp_path / f"out{suffix}", photo)
             assert read_image(tmp_path / f"out{suffix}").notes == ()
@@ -191,6 +191,14 @@ def test_xmp_without_what_is_no_longer_so(tmp_path: Path, suffix: str) -> None:
         with Image.open(tmp_path / f"out{target}") as picture:
             found = picture.info.get("xmp")
         assert found == KEPT_XMP
+
+
+def test_pictures_behind_the_first_one(tmp_path: Path) -> None:
+    """A phone adds others to its JPEG files: of both eyes, or how bright a screen may show it."""
+    image().save(tmp_path / "in.jpg", "MPO", save_all=True, append_images=[image((9, 9, 3))])
+    photo = read_image(tmp_path / "in.jpg")
+    assert photo.pixels.shape == (1, 3, 23, 31)
+    assert photo.notes == ("further pictures in the same file are left out",)
 
 
 def test_a_comment(tmp_path: Path) -> None:

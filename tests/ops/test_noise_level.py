@@ -6,7 +6,16 @@ import torch
 
 from lessons_lib import data
 from lessons_lib.degradations import GaussianNoise, PoissonGaussianNoise
-from lessons_lib.ops.noise_level import _noise_texture, estimate_sigma
+from lessons_lib.ops.noise_level import _noise_texture, _spectrum, estimate_noise, estimate_sigma
+
+
+def correlated(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """With noise of this root mean square that neighbours share: white noise, blurred."""
+    line = torch.tensor([0.25, 0.5, 0.25])
+    kernel = (line[:, None] * line).expand(image.shape[1], 1, 3, 3)
+    white = GaussianNoise(1.0)(torch.zeros_like(image))
+    noise = torch.nn.functional.conv2d(white, kernel, padding=1, groups=image.shape[1])
+    return image + sigma / kernel[0].norm() * noise
 
 
 @pytest.mark.parametrize("sigma_255", [0.5, 5, 25, 100])
@@ -71,3 +80,66 @@ def test_noise_is_hardly_ever_taken_for_texture():
     energy = across.square().sum((1, 2)) + down.square().sum((1, 2))
     assert (energy > _noise_texture()).double().mean() < 1e-3
     assert energy.max() > 0.6 * _noise_texture()  # the bound is not idle
+
+
+@pytest.mark.parametrize("sigma_255", [6, 20])
+@pytest.mark.parametrize("name", ["camera.png", "rocket.jpg", "coins.png"])
+def test_correlated_noise_is_told_from_white_and_measured(name, sigma_255):
+    image = dict(data.load("samples"))[name][..., :300, :384]
+    noise = estimate_noise(correlated(image, sigma_255 / 255))
+    assert not noise.white
+    assert noise.sigma * 255 == pytest.approx(sigma_255, rel=0.2)
+    assert noise.finest < noise.sigma / 3
+
+
+@pytest.mark.parametrize("sigma_255", [2, 25])
+def test_white_noise_is_called_white(sigma_255):
+    """On every sample, those that are nothing but texture among them."""
+    for name, image in data.load("samples"):
+        noisy = GaussianNoise(sigma_255 / 255)(image[:, :1, :256, :256], key=name)
+        noise = estimate_noise(noisy)
+        assert noise.white, name
+        assert noise.sigma == noise.finest == estimate_sigma(noisy).item()
+
+
+@pytest.mark.parametrize("name", ["grass.png", "gravel.png"])
+def test_texture_is_not_taken_for_noise(name):
+    """Its waves are as those of correlated noise, but stronger the more of it is looked at."""
+    image = dict(data.load("samples"))[name]
+    assert estimate_noise(image).white
+
+
+def test_patches_are_chosen_without_making_their_noise_weaker():
+    """Of pure noise the smoothest hundredth is measured as strong as the rest."""
+    generator = torch.Generator().manual_seed(0)
+    strength = torch.linspace(0.5, 3, 64, dtype=torch.float64)
+    waves = strength[:, None] * torch.randn(1, 64, 20_000, generator=generator).double()
+    found = _spectrum(waves.square(), 0.01)[:, 1:]
+    torch.testing.assert_close(found, strength[None, 1:].square(), rtol=0.4, atol=0)
+    assert (found / strength[1:].square()).mean().item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e3])
+def test_the_unit_of_the_image_is_that_of_the_estimate(factor):
+    image = dict(data.load("samples"))["camera.png"][..., :200, :200]
+    for noisy in (GaussianNoise(0.05)(image), correlated(image, 0.05)):
+        one, other = estimate_noise(noisy), estimate_noise(factor * noisy)
+        assert one.white == other.white
+        assert other.sigma == pytest.approx(factor * one.sigma, rel=1e-4)
+        assert other.finest == pytest.approx(factor * one.finest, rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_has_no_noise(value):
+    image = torch.rand(1, 3, 40, 40)
+    image[0, 1, 3, 5] = value
+    for estimate in (estimate_sigma, estimate_noise):
+        with pytest.raises(ValueError, match="no finite numbers"):
+            estimate(image)
+
+
+def test_one_image_is_judged_at_a_time_and_a_small_one_by_the_finest_waves_alone():
+    with pytest.raises(ValueError, match="one image is judged"):
+        estimate_noise(torch.rand(2, 1, 40, 40))
+    assert estimate_noise(correlated(torch.zeros(1, 1, 40, 40), 0.1)).white
+    assert estimate_noise(torch.full((1, 3, 80, 80), 0.3)).white
