@@ -10,11 +10,12 @@
 # - add noise to a photograph in a way that you, and others, can repeat;
 # - compute PSNR and SSIM, and say what each of them sees and misses;
 # - remove noise with the simplest filter there is, and explain why it cannot do better;
+# - find σ in a single noisy picture;
 # - look at a table of decibels in a paper and ask the right questions about it.
 #
 # **Before you start**
 #
-# - **Time:** 45 minutes; all cells together run in seconds on a laptop.
+# - **Time:** 60 minutes; all cells together run in seconds on a laptop.
 # - **You need:** Python, a little PyTorch (tensors and indexing), means and variances.
 # - **Source:** G. Boracchi, *Convolutional neural networks for image restoration*, lecture
 #   slides, 2022: the observation model.
@@ -123,8 +124,7 @@ figures.show_images({"clean": clean, **levels}, crop=crop)
 # still finds the man: you average over regions without thinking about it. Some noisy values have
 # left $[0, 1]$. A screen cannot show them, but denoising benchmarks keep them, and the
 # end of this lesson shows why.
-
-# %% [markdown]
+#
 # ## 2. How far is an estimate from the truth?
 #
 # A denoiser returns an estimate $\hat x$ of $x$. The oldest measure of its quality is the mean
@@ -142,8 +142,7 @@ figures.show_images({"clean": clean, **levels}, crop=crop)
 # Compute the PSNR of each image of a batch. Do not clip, and add no small constant: equal images
 # have infinite PSNR.
 #
-# *Expect* 20.2 dB for noise of σ = 25. You can know this before you see the picture: the MSE of
-# the noisy image is $\sigma^2$, so its PSNR is $-20 \log_{10} \sigma$.
+# *Expect* 20.2 dB for the camera man at σ = 25.
 #
 # <details><summary>Hint</summary>
 #
@@ -161,6 +160,7 @@ def psnr(estimate: Tensor, target: Tensor) -> Tensor:
 
 
 psnr = check("metrics.psnr", psnr)
+print(f"{psnr(noisy, clean).item():.1f} dB")
 
 # %% [markdown]
 # **Predict.** The same noise, σ = 25, on three photographs: a man before a pale sky, coins on
@@ -193,14 +193,14 @@ for s in (5, 15, 25, 50):
     print(row)
 
 # %% [markdown]
-# **What to notice.** The PSNR of the *noisy* image says nothing about the photograph: it is the
-# noise level in other words. What a method is worth is the *gain* over this number.
+# **What to notice.** The MSE of a noisy image is $\sigma^2$, whatever the photograph, so its PSNR
+# is $-20 \log_{10} \sigma$: the noise level in other words. What a method is worth is the *gain*
+# over this number.
 #
 # `GaussianNoise` is the library's version of your function. It draws from a generator whose
 # numbers are the same on every machine, seeded by the file's name. Your `torch.randn` is fine for
 # looking, but PyTorch does not promise the same stream on every machine and version.
-
-# %% [markdown]
+#
 # ## 3. Can averaging remove noise?
 #
 # The mean of ten independent values has a tenth of the variance. Neighbouring pixels are nearly
@@ -281,7 +281,7 @@ figures.show_images(estimates, clean=clean, crop=crop, residual=True)
 # grain: noise that is left. At width 2 it is an outline of the man: detail that is lost. In
 # between the sum of the two is smallest, but *both* are there. A single number has hidden two
 # very different kinds of failure. (Titles clip to $[0, 1]$ before they measure, as a screen
-# does. That alone lifts the noisy picture above its 20.2 dB; section 5 returns to this.)
+# does. That alone lifts the noisy picture above its 20.2 dB; section 6 returns to this.)
 #
 # If the noise grows, more averaging pays. So the best width should depend on σ:
 
@@ -315,16 +315,102 @@ assert max(curves[25]) > psnr(noisy, clean).item() + 6, "the filter must gain 6 
 
 
 # %%
-def draw(sigma: int, width: float):
-    version = GaussianNoise(sigma / 255)(clean, "camera")
-    shown = {"noisy": version, "filtered": gaussian_filter(version, width), "clean": clean}
-    return figures.show_images(shown, clean=clean, crop=crop)
+def draw(sigma: int, width: float, photo=clean):
+    version = GaussianNoise(sigma / 255)(photo, "camera")
+    shown = {"noisy": version, "filtered": gaussian_filter(version, width), "clean": photo}
+    return figures.show_images(shown, clean=photo, crop=crop)
 
 
 widgets.explore(draw, sigma=[25, 10, 50, 75], width=[0.8, 0.4, 0.6, 1.0, 1.4, 2.0, 3.0])
 
 # %% [markdown]
-# ## 4. Is one number enough?
+# ## 4. Who tells us σ?
+#
+# The best width depends on σ, and so will every method in the lessons to come. So far we were
+# told: we made the noise ourselves. A photograph comes without its σ, and without its $x$.
+#
+# ### Exercise 4: find the noise level
+#
+# Design an estimator: a noisy picture goes in, its σ comes out. There is no formula to copy here,
+# and more than one good answer. This is what it has to do:
+#
+# - return 0 for a constant picture, and for a ramp, whose brightness changes evenly in any
+#   direction; noise on a ramp is noise on a constant picture;
+# - return twice as much for twice the picture;
+# - find the σ of noise on a flat picture to 5 %, and with a few strong edges in it to 25 %;
+# - be off by no more than 20 % on photographs, at σ from 5 to 50.
+#
+# The check has parts of photographs for this, and noise of its own. σ is the same in all channels
+# of a picture.
+#
+# *Expect* about 25 for the noisy camera man.
+#
+# <details><summary>Hint</summary>
+#
+# Look for a weighted sum of a few neighbours that is 0 wherever the picture is constant or a ramp.
+# What it makes of the noise follows from its weights: variances of independent numbers add up,
+# each times its weight squared. Edges are left over, few but large. Which kind of average hardly
+# notices a few large numbers? And what does this average say of `torch.randn`?
+# </details>
+
+
+# %%
+def noise_level(image: Tensor) -> Tensor:
+    """Standard deviation of the white noise in each image, (B, C, H, W) -> (B,)."""
+    ### BEGIN SOLUTION
+    # Second differences across and down leave nothing of a ramp. Their squared weights sum to 36.
+    second = torch.tensor([1.0, -2.0, 1.0]).to(image)
+    kernel = second[:, None] * second / 6
+    rough = F.conv2d(image.flatten(0, 1)[:, None], kernel[None, None])
+    # Half of all Gaussian numbers of deviation 1 are smaller than 0.6745.
+    return rough.reshape(len(image), -1).abs().median(dim=1).values / 0.6745
+    ### END SOLUTION
+
+
+noise_level = check("noise.noise_level", noise_level)
+
+print(f"σ of the noise {5:6d}{10:6d}{25:6d}{50:6d}\nσ that was found")
+for name in ("camera", "astronaut", "coffee", "gravel", "grass"):
+    image = data.sample(name)
+    found = [255 * noise_level(GaussianNoise(s / 255)(image, name)).item() for s in (5, 10, 25, 50)]
+    print(f"  {name:13s}" + "".join(f"{sigma:6.1f}" for sigma in found))
+
+# %% [markdown]
+# **What to notice.** What is rough in the picture is taken for noise, so the answer is too large.
+# Where the noise is strong, this hardly counts. Grass is rough everywhere, and neighbouring blades
+# differ as noise does: when one looks at neighbours only, nothing can tell them apart. (The
+# library's `ops.noise_level` finds 6.2 where the grass has 5. It looks for patterns of 7 × 7
+# pixels that smooth patches do not contain: what is there of *them* must be noise.)
+#
+# Now the filter can choose its width without being told σ: the width that is best for the nearest
+# of the three levels above. These came from one photograph. We try others, beside the width 0.8
+# for all, and beside the best width of each picture, which needs the clean one.
+
+
+# %%
+def blind_filter(noisy: Tensor) -> Tensor:
+    """The Gaussian filter, with a width that suits the noise it finds; one image."""
+    found = 255 * noise_level(noisy).item()
+    return gaussian_filter(noisy, best[min(best, key=lambda s: abs(s - found))])
+
+
+rows = []
+print("               σ   width 0.8   blind    best  (dB)")
+for name in ("astronaut", "coins", "gravel"):
+    for s in (8, 20, 60):
+        target = data.sample(name, size=256)
+        version = GaussianNoise(s / 255)(target, name)
+        tried = [psnr(gaussian_filter(version, width), target).item() for width in widths]
+        blind = psnr(blind_filter(version), target).item()
+        rows.append((tried[widths.index(0.8)], blind, max(tried)))
+        print(f"{name:12s}{s:4d}" + "{:12.1f}{:8.1f}{:8.1f}".format(*rows[-1]))
+assert sum(row[1] - row[0] for row in rows) / 9 > 0.5, "a found σ must be worth 0.5 dB"
+
+# %% [markdown]
+# **What to notice.** At σ = 8 and 60 the found level is worth 1 to 2.5 dB. At 20 it loses up to 0.4
+# against the 0.8: pictures differ at one σ, too. Problem 1 finds each one's own width.
+#
+# ## 5. Is one number enough?
 #
 # PSNR adds up errors pixel by pixel. It would not notice if the errors formed a face. **SSIM**
 # (Wang et al., 2004) compares small windows of two images $a$ and $b$ instead: their means,
@@ -338,7 +424,7 @@ widgets.explore(draw, sigma=[25, 10, 50, 75], width=[0.8, 0.4, 0.6, 1.0, 1.4, 2.
 # computes: the original SSIM uses width 1.5, which reaches 5 pixels to each side, so cropping 5
 # pixels leaves the windows that lie inside. That is `local_mean` below.
 #
-# ### Exercise 4: SSIM
+# ### Exercise 5: SSIM
 #
 # Compute the SSIM of each image of a batch, with `local_mean` for all means. A variance is
 # $\sigma_a^2 = \overline{a^2} - \mu_a^2$ and the covariance $\sigma_{ab} = \overline{ab} -
@@ -381,31 +467,24 @@ ssim = check("metrics.ssim", ssim)
 
 
 # %%
-def worst() -> tuple[str, str]:
-    ways = [clean + 0.05, GaussianNoise(0.05)(clean, "camera"), gaussian_filter(clean, 1.0),
-            JPEG(8)(clean)]
-    scores = {}
-    for key, image in zip("abcd", ways, strict=True):
-        error = image - clean
-        scores[key] = ssim(clean + 0.05 * error / error.square().mean().sqrt(), clean).item()
-    said = ", ".join(f"{key} {score:.2f}" for key, score in scores.items())
-    return min(scores, key=lambda key: scores[key]), f"SSIM: {said}."
-
-
-widgets.predict({"a": "brighter", "b": "noise", "c": "blur", "d": "JPEG blocks"}, worst)
-
-# %%
-# Four ways to spoil the picture, each scaled to exactly the same PSNR.
-spoiled = {
-    "brighter": clean + 0.05,
-    "noise": GaussianNoise(0.05)(clean, "camera"),
-    "blur": gaussian_filter(clean, 1.0),
-    "JPEG blocks": JPEG(8)(clean),
-}
-shown = {}
+spoiled = {"brighter": clean + 0.05, "noise": GaussianNoise(0.05)(clean, "camera"),
+           "blur": gaussian_filter(clean, 1.0), "JPEG blocks": JPEG(8)(clean)}
 for name, image in spoiled.items():
     error = image - clean
-    image = clean + 0.05 * error / error.square().mean().sqrt()
+    spoiled[name] = clean + 0.05 * error / error.square().mean().sqrt()
+
+
+def worst(images=spoiled, target=clean) -> tuple[str, str]:
+    scores = {name: ssim(image, target).item() for name, image in images.items()}
+    said = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
+    return "abcd"[list(scores).index(min(scores, key=lambda name: scores[name]))], f"SSIM: {said}."
+
+
+widgets.predict(dict(zip("abcd", spoiled, strict=True)), worst)
+
+# %%
+shown = {}
+for name, image in spoiled.items():
     shown[f"{name}: SSIM {ssim(image, clean).item():.2f}"] = image
     print(f"{name:12s} PSNR {psnr(image, clean).item():.2f} dB")
 figures.show_images(shown, crop=crop)
@@ -415,9 +494,8 @@ figures.show_images(shown, crop=crop)
 # neither do you. Of the others it dislikes noise most: grain in the flat sky destroys a structure
 # that was almost constant, where the eye is more forgiving. SSIM is *another* opinion, not the
 # truth. Report both, and look at the pictures.
-
-# %% [markdown]
-# ## 5. Why is a protocol part of a number?
+#
+# ## 6. Why is a protocol part of a number?
 #
 # A PSNR in a paper went through choices that its table rarely tells: is the estimate clipped to
 # $[0, 1]$, rounded to 256 levels, measured on RGB or on brightness Y, with or without the border?
@@ -427,7 +505,7 @@ figures.show_images(shown, crop=crop)
 # variance is $\tfrac1{12}$, and it is nearly independent of the estimate's own error. The MSE, in
 # grey levels squared, grows by $\tfrac1{12}$.
 #
-# ### Exercise 5: what does rounding cost?
+# ### Exercise 6: what does rounding cost?
 #
 # Given the PSNR of an estimate *before* rounding, how many decibels does rounding take away?
 # Recover the MSE in grey levels squared (white is now 255), add $\tfrac1{12}$, and compare.
@@ -517,8 +595,7 @@ print(f"two images: mean of PSNRs {torch.stack(scores).mean():.1f} dB, "
 # this small image by several hundredths of a decibel, so a difference of 0.02 dB on one image is
 # no result. And since the logarithm bends, the mean of PSNRs is not the PSNR of the mean error:
 # benchmarks take the **mean of per-image PSNRs**, otherwise the hardest images would decide.
-
-# %% [markdown]
+#
 # ## Results: the first line of a long table
 #
 # **The convention of this course**, where nothing else is said, is that of most denoising tables:
@@ -549,6 +626,9 @@ assert min(gains) > 2, "the filter must beat every noisy image"
 # pixels do *not* resemble each other. One window for all pixels is the wrong idea; the next
 # lessons look for representations that adapt.
 #
+# **The wrong range.** A network that returns values from 0 to 255, scored as if white were 1,
+# loses $20 \log_{10} 255 = 48.1$ dB. If a PSNR comes out negative, look at the range first.
+#
 # **Clipped noise.** If the noisy image is clipped to $[0, 1]$, the noise no longer has mean zero:
 # on black only its positive half survives, with mean $\sigma / \sqrt{2\pi}$. Averaging cannot
 # remove a mean:
@@ -562,9 +642,73 @@ for name, version in (("not clipped", starless), ("clipped", starless.clamp(0, 1
 print(f"predicted    {25 / math.sqrt(2 * math.pi):.0f}")
 
 # %% [markdown]
-# **The wrong range.** A network that returns values from 0 to 255, scored as if white were 1,
-# loses $20 \log_{10} 255 = 48.1$ dB. If a PSNR comes out negative, look at the range first.
+# ## Problems
 #
+# **1. The best width, without the clean picture.** In section 3 we needed $x$ to find the best
+# width. Let $\hat x = h * y$ be any filter, and $h(0)$ the weight of the pixel itself. What is the
+# expected value of $\operatorname{mean}_p (\hat x(p) - y(p))^2$, which you *can* measure? Solve for
+# the MSE, and find the best width of the camera man at σ = 10, 25 and 50 from $y$ and σ alone.
+#
+# <details><summary>Solution</summary>
+#
+# Write $\hat x - y = (\hat x - x) - \eta$ and square. The mean of the first square is the MSE, and
+# that of the second is $\sigma^2$. In the product of the two, $\hat x(p) - x(p)$ contains the noise
+# of pixel $p$ as $h(0)\,\eta(p)$. All else in it is independent of $\eta(p)$, which has mean zero.
+# So the product has the mean $h(0)\,\sigma^2$, and
+#
+# $$ \mathbb E\,\mathrm{MSE} \;=\; \mathbb E \operatorname{mean}_p \bigl(\hat x(p) - y(p)\bigr)^2
+#    - \sigma^2 + 2\,\sigma^2 h(0) . $$
+#
+# There is no $x$ on the right. The last term matters: without it, the best filter would be the one
+# that does nothing. (For linear filters this is Mallows's $C_L$, 1973. Stein found in 1981 what
+# takes the place of $h(0)$ where the filter is not linear.)
+#
+# ```python
+# for s in (10, 25, 50):
+#     version, guesses, truths = GaussianNoise(s / 255)(clean, "camera"), [], []
+#     for width in widths:
+#         filtered = gaussian_filter(version, width)
+#         own = gaussian_window(width).max().item() ** 2  # h(0) in two dimensions
+#         guess = (filtered - version).square().mean().item() + (s / 255) ** 2 * (2 * own - 1)
+#         guesses.append(guess)
+#         truths.append((filtered - clean).square().mean().item())
+#     chosen, right = (widths[v.index(min(v))] for v in (guesses, truths))
+#     lost = 10 * math.log10(truths[widths.index(chosen)] / min(truths))
+#     print(f"σ = {s}: chosen {chosen}, best {right}, {lost:.2f} dB lost")
+#     assert lost < 0.05
+# ```
+#
+# It chooses the best width of the list at all three levels.
+#
+# </details>
+#
+# **2. Rounding that pays.** By exercise 6, rounding costs the more the better an estimate is. Give
+# the camera man Gaussian errors, so that the PSNR is 50, 55, 59, 62 or 65 dB, and measure what
+# rounding costs. Where does the formula fail, and why?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# draws = torch.Generator().manual_seed(1)
+# for level in (50.0, 55.0, 59.0, 62.0, 65.0):
+#     error = 10 ** (-level / 20) * torch.randn(clean.shape, generator=draws)
+#     near = clean + error
+#     cost = psnr(near, clean) - psnr((near * 255).round() / 255, clean)
+#     print(f"{level} dB: costs {cost.item():+.2f} dB, "
+#           f"formula {rounding_cost(torch.tensor(level)).item():.2f} dB")
+# ```
+#
+# At 50 dB the formula is right. At 59 dB rounding costs nothing, and from there on it *pays*: 5 dB
+# at 62. The clean picture comes from a file and has whole grey levels itself, so rounding removes
+# every error below half a level. The formula supposes that what rounding adds is independent of the
+# error that is there. This is so where the error spreads over several levels. Where it is
+# small, rounding adds the error once more, with the opposite sign. At 59 dB the error has deviation
+# $255 \cdot 10^{-59/20} = 0.286$ levels and mean square 0.082, and 8.1 % of the errors are beyond
+# half a level and become 1.
+#
+# </details>
+
+# %% [markdown]
 # ## Further reading
 #
 # - G. Boracchi, *Convolutional neural networks for image restoration*, 2022: the slides this

@@ -40,3 +40,36 @@ def test_the_page_holds_what_was_measured(benchmark):
     for by_method in kept.get("not clipped", {}).values():
         for by_sigma in by_method.values():
             assert set(by_sigma) == {str(sigma) for sigma in benchmark.SIGMAS}
+
+
+@pytest.mark.parametrize("kind", ["plain", "denoised", "halved"])
+def test_a_camera_without_noise_makes_nothing_but_a_file(benchmark, kind):
+    photo = benchmark.data.sample("astronaut", gray=False, size=66)
+    bright, _ = benchmark.camera(photo, kind, photons=1e9)
+    _, clean = benchmark.camera(photo, kind, photons=300)
+    side = 32 if kind == "halved" else 64
+    assert bright.shape == clean.shape == (1, 3, side, side)
+    assert (bright - clean).square().mean().sqrt() < 0.005
+    dark, _ = benchmark.camera(photo[:, :1], kind, photons=50)
+    assert dark.shape == (1, 1, side, side)
+    assert (dark - clean[:, 1:2]).square().mean().sqrt() > 0.03
+
+
+def test_neighbours_share_the_noise_of_a_camera(benchmark):
+    gray = torch.full((1, 3, 128, 128), 0.5)
+    shared = []
+    for kind in benchmark.CAMERAS:
+        file, clean = benchmark.camera(gray, kind, photons=300)
+        noise = (file - clean)[0, 1]
+        product = (noise[:, 1:] * noise[:, :-1]).mean()
+        shared.append((product / noise.square().mean()).item())
+    assert shared[1] > shared[0] > 0.2
+
+
+def test_alarms_are_counted(benchmark, monkeypatch):
+    monkeypatch.setattr(benchmark, "photographs", lambda name: [("a.png", torch.zeros(1, 1, 9, 9))])
+    monkeypatch.setattr(benchmark, "ALARMS", (0, 5))
+    monkeypatch.setattr(benchmark, "correlated_rms", lambda image: 0.1 if image.any() else None)
+    found = benchmark.false_alarms(["any"])
+    assert found == {"any": {"images": 1, "alarms": {"0": [], "5": ["a.png"]}}}
+    assert benchmark.alarm_table(found).splitlines()[-1] == "| any | 1 | 0 | 1 |"

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 from PIL import Image
 
 from lessons_lib import data
 from lessons_lib.metrics import psnr
 from lessons_lib.ops.dictionary import dct_dictionary
 from lessons_lib.solvers import fista, ista
+from lessons_lib.viz.diagrams import show_flow
 from lessons_lib.viz.figures import (
     COLOURS,
     show_dictionary,
@@ -138,6 +140,39 @@ def test_convergence_is_drawn_against_iterations_or_seconds():
 
 def draw(level: float, size: int) -> Figure:
     return show_images({"flat": torch.full((1, 1, size, size), level)}, width=1)
+
+
+def test_a_diagram_draws_its_matrices_and_an_arrow_for_each_step():
+    signed, share = torch.tensor([[-2.0, 1.0]]), torch.tensor([[0.0], [0.5]])
+    panels = {"codes": (0, 1, signed), "image": (1, 0, share), "result": (1, 1, share)}
+    arrows = {(0, 2): "W", (1, 2): "Y", (2, 0): "next", (2, 1): "up"}
+    figure = show_flow(panels, arrows)
+    assert [axes.get_title() for axes in figure.axes] == list(panels)
+    drawn = [axes.images[0] for axes in figure.axes]
+    assert np.array_equal(drawn[0].get_array(), signed.numpy())
+    assert [image.get_clim() for image in drawn] == [(-2, 2), (0, 0.5), (0, 0.5)]
+    assert [text.get_text() for text in figure.texts] == list(arrows.values())
+    boxes = [axes.get_position() for axes in figure.axes]
+    places = [a._posA_posB for a in figure.artists if isinstance(a, FancyArrowPatch)]
+    for (start, end), ((x, y), (to_x, to_y)) in zip(arrows, places, strict=True):
+        one, other = boxes[start], boxes[end]
+        if one.y0 == other.y0:  # from one side to the facing one
+            assert {round(x, 6), round(to_x, 6)} <= {
+                round(side, 6) for box in (one, other) for side in (box.x0, box.x1)
+            }
+            assert (to_x - x) * (other.x0 - one.x0) > 0
+        else:
+            assert one.x0 < x < one.x1
+            assert other.x0 < to_x < other.x1
+            assert (to_y - y) * (other.y0 - one.y0) > 0
+
+
+def test_an_arrow_joins_what_is_there():
+    panels = {"codes": (0, 0, torch.ones(2, 2))}
+    with pytest.raises(ValueError, match="there are 1"):
+        show_flow(panels, {(0, 1): "W"})
+    with pytest.raises(ValueError, match="no panels"):
+        show_flow({}, {})
 
 
 def test_moving_a_slider_redraws_the_picture(monkeypatch):

@@ -19,8 +19,8 @@ TaskName = Annotated[
     str,
     typer.Option(
         "--task",
-        help="denoise, blind (noise of unknown strength, white or not), demosaic (a sensor's mosaic), or jpeg "
-        "(what compression did to a file).",
+        help="denoise, blind (noise of unknown strength, white or not), demosaic (a sensor's "
+        "mosaic), or jpeg (what compression did to a file).",
     ),
 ]
 Sigma = Annotated[
@@ -45,7 +45,10 @@ ModelName = Annotated[
 ]
 Fast = Annotated[
     bool,
-    typer.Option("--fast", help="A classical method that takes seconds: dictionary, or bilinear for mosaics."),
+    typer.Option(
+        "--fast",
+        help="A classical method that takes seconds: dictionary, or bilinear for mosaics.",
+    ),
 ]
 PrecisionName = Annotated[
     str,

@@ -1,4 +1,4 @@
-"""Exercises of lesson 00: noise, PSNR, a linear filter, SSIM, and what rounding costs."""
+"""Exercises of lesson 00: noise, PSNR, a filter, the noise level, SSIM, what rounding costs."""
 
 import math
 
@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lessons_lib import metrics
+from lessons_lib import data, metrics
+from lessons_lib.degradations import GaussianNoise
 from lessons_lib.exercises.answer import Answer, describe
 from lessons_lib.exercises.core import Exercise
 from lessons_lib.exercises.properties import ensure, ensure_batchwise, likely_cause, same
@@ -26,6 +27,19 @@ def gaussian_filter(image: Tensor, width: float) -> Tensor:
     padded = F.pad(image, (radius,) * 4, mode="reflect").flatten(0, 1)[:, None]  # (B·C, 1, …)
     rows = F.conv2d(padded, window.view(1, 1, 1, -1))
     return F.conv2d(rows, window.view(1, 1, -1, 1)).view_as(image)
+
+
+def noise_level(image: Tensor) -> Tensor:
+    """Deviation of white noise ``(B,)``, from what second differences leave of ``(B, C, H, W)``.
+
+    Taken across and then down, they leave nothing of a ramp, and the median of their magnitudes
+    does not mind the few that stand on edges. `ops.noise_level.estimate_sigma` is a better
+    estimator, and a longer one.
+    """
+    second = torch.tensor([1.0, -2.0, 1.0]).to(image)
+    kernel = second[:, None] * second / 6  # of length 1
+    rough = F.conv2d(image.flatten(0, 1)[:, None], kernel[None, None])
+    return rough.reshape(len(image), -1).abs().median(dim=1).values / 0.6745
 
 
 def ssim(estimate: Tensor, target: Tensor) -> Tensor:
@@ -329,6 +343,154 @@ FILTER.agrees(
     name="at the border, the picture is reflected",
     cause="in F.pad, which mode reflects without repeating the last pixel?",
 )
+
+
+LEVEL = Exercise("noise.noise_level", noise_level)
+
+
+def _flat(*shape: int, sigma: float) -> Tensor:
+    """Mid-grey with white noise."""
+    return 0.5 + sigma * torch.randn(*shape)
+
+
+def _ramp(height: int, width: int, down: float, across: float) -> Tensor:
+    """``(1, 1, H, W)``, which rises by so much from edge to edge."""
+    rows, columns = torch.linspace(0, down, height), torch.linspace(0, across, width)
+    return (rows[:, None] + columns)[None, None]
+
+
+def _near(found: Tensor, sigma: float, part: float, case: str, cause: str = "") -> None:
+    """Break the property unless one number is sigma, give or take this part of it."""
+    value = found.item()
+    ensure(
+        abs(value - sigma) <= part * sigma,
+        case=case,
+        expected=f"{255 * sigma:.3g}, give or take {part:.0%}, in grey levels",
+        actual=f"{255 * value:.3g}",
+        cause=cause,
+    )
+
+
+@LEVEL.holds("each picture of a batch has a noise level of its own")
+def level_batch(answer: Answer) -> None:
+    sigmas = torch.tensor([0.02, 0.05, 0.1]).view(3, 1, 1, 1)
+    images = 0.5 + sigmas * torch.randn(3, 1, 33, 47)
+    ensure_batchwise(answer, images)
+    same(
+        answer(images.mT.contiguous().mT),
+        answer(images),
+        case="the same pictures, laid out otherwise in memory",
+        tolerance=1e-3,
+    )
+
+
+@LEVEL.holds(
+    "a constant picture has no noise",
+    cause="what is left where all pixels are equal? And at the border, what do you compare with?",
+)
+def level_of_constant(answer: Answer) -> None:
+    for value in (0.0, 0.6):
+        image = torch.full((1, 1, 30, 40), value)
+        same(answer(image), 0.0, case=f"30 x 40 pixels of {value:g}", tolerance=1e-4)
+    colours = torch.tensor([0.2, 0.5, 0.9]).view(1, 3, 1, 1).expand(1, 3, 30, 40)
+    same(
+        answer(colours),
+        0.0,
+        case="3 channels of 30 x 40 pixels: 0.2, 0.5 and 0.9",
+        tolerance=1e-4,
+        cause="is a channel compared with itself alone?",
+    )
+
+
+@LEVEL.holds("in a flat picture, it is the standard deviation of the noise")
+def level_of_noise(answer: Answer) -> None:
+    given = [s / 255 for s in (50, 25, 5)]
+    found = [answer(_flat(1, 1, 200, 240, sigma=sigma)).item() for sigma in given]
+    ratios = [one / sigma for one, sigma in zip(found, given, strict=True)]
+    cause = "does the number grow as σ does?"
+    if max(ratios) < 1.04 * min(ratios):
+        cause = (
+            f"{ratios[0]:.3g} times σ each time: what your weights, and your kind of average, make "
+            "of noise of deviation 1 has to be divided out"
+        )
+    elif abs(ratios[0] / ratios[2] - 10) < 1:
+        cause = "a variance, where its root is asked for?"
+    for sigma, one in zip(given, found, strict=True):
+        case = f"200 x 240 grey pixels, sigma {255 * sigma:g} / 255"
+        _near(torch.tensor(one), sigma, 0.05, case, cause)
+
+
+@LEVEL.holds(
+    "a ramp has no noise",
+    cause="neighbours on a ramp differ by the same amount everywhere: what cancels that too?",
+)
+def level_of_ramp(answer: Answer) -> None:
+    for name, down, across in (
+        ("from left to right", 0.0, 1.0),
+        ("downwards", 1.0, 0.0),
+        ("aslant", 0.7, -0.3),
+    ):
+        ramp = _ramp(30, 40, down, across)
+        same(answer(ramp), 0.0, case=f"30 x 40 pixels, a ramp {name}", tolerance=1e-4)
+    noisy = _flat(1, 1, 120, 90, sigma=0.03)
+    tilted = noisy + _ramp(120, 90, 0.9, -0.6)
+    case = "noise, and the same noise on a ramp"
+    same(answer(tilted), answer(noisy), case=case, tolerance=1e-3)
+
+
+@LEVEL.holds("noise of all channels counts", cause="σ is one number for all channels together")
+def level_of_channels(answer: Answer) -> None:
+    image = _flat(1, 3, 200, 240, sigma=0.1)
+    _near(answer(image), 0.1, 0.05, "3 channels of 200 x 240 pixels, sigma 0.1 in each")
+
+
+@LEVEL.holds(
+    "twice the picture has twice the noise",
+    cause="is something compared with a fixed number, clipped, or added?",
+)
+def level_scales(answer: Answer) -> None:
+    noisy = _flat(1, 1, 60, 80, sigma=0.05)
+    for factor, name in ((2.0, "twice the picture"), (255.0, "grey levels"), (-1.0, "a negative")):
+        found = answer(factor * noisy) / abs(factor)
+        same(found, answer(noisy), case=f"a noisy picture, and {name} of it", tolerance=1e-3)
+
+
+@LEVEL.holds(
+    "a few strong edges change little",
+    cause="edges are few, but large: which average does not mind a few large numbers?",
+)
+def level_with_edges(answer: Answer) -> None:
+    rows, columns = torch.arange(200.0), torch.arange(200.0)
+    stripes = 0.2 + 0.6 * ((rows[:, None] + 2 * columns) // 80 % 2)[None, None]
+    for sigma in (5 / 255, 25 / 255):
+        noisy = stripes + sigma * torch.randn_like(stripes)
+        _near(
+            answer(noisy),
+            sigma,
+            0.25,
+            f"slanted stripes, 200 x 200 pixels of 0.2 and 0.8, sigma {255 * sigma:g} / 255",
+        )
+
+
+# Parts of photographs, mostly smooth. First differences still see too much of them.
+_PARTS = {"astronaut": (312, 312), "brick": (312, 0), "rocket": (0, 0)}
+
+
+@LEVEL.holds("on photographs it is off by 20 % at most")
+def level_on_photographs(answer: Answer) -> None:
+    for name, (row, column) in _PARTS.items():
+        clean = data.sample(name)[..., row : row + 200, column : column + 200]
+        for level in (50, 25, 10, 5):
+            found = answer(GaussianNoise(level / 255)(clean, name))
+            _near(
+                found,
+                level / 255,
+                0.2,
+                f"a part of the photograph {name!r}, 200 x 200 pixels, sigma {level} / 255",
+                "what of the picture is left? Cancel more of it, and count what is large for less"
+                if found.item() > level / 255
+                else "is noise taken for picture?",
+            )
 
 
 SSIM = Exercise("metrics.ssim", ssim)

@@ -1,12 +1,13 @@
-"""Exercises of lesson 01: patches, their average, hard thresholding, a denoiser made of them."""
+"""Exercises of lesson 01: patches, their average, thresholding, a denoiser, the best factor."""
 
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.answer import FINITE, Answer
+from lessons_lib.exercises.answer import FINITE, Answer, describe
 from lessons_lib.exercises.core import Exercise
 from lessons_lib.exercises.properties import (
     cause_of,
+    ensure,
     ensure_batchwise,
     ensure_minimal,
     likely_cause,
@@ -29,6 +30,17 @@ def dct_denoise(noisy: Tensor, threshold: float, size: int, stride: int) -> Tens
     centred, mean = centre(extract_patches(noisy, size, stride))
     kept = prox.hard_threshold(basis.T @ centred, threshold)
     return overlap_average(basis @ kept + mean, shape, size, stride)
+
+
+def best_factor(measured: Tensor, sigma: float) -> Tensor:
+    """Gain in [0, 1] of the Wiener filter, from mean squares of noisy coefficients.
+
+    ``E(g(α + η) − α)² = (1 − g)² Eα² + g² σ²`` is smallest at ``g = Eα² / (Eα² + σ²)``; the sum
+    below the line is what was measured, and ``Eα²`` is what it exceeds σ² by, if it does. Where
+    nothing was measured, the factor is 0.
+    """
+    excess = (measured - sigma**2).clamp_min(0)
+    return excess / measured.clamp_min(torch.finfo(measured.dtype).tiny)
 
 
 def _numbered(height: int, width: int) -> Tensor:
@@ -338,4 +350,133 @@ DENOISE.agrees(
         (torch.rand(1, 1, 16, 16), 0.5, 8, 8),
     ],
     tolerance=1e-4,
+)
+
+
+FACTOR = Exercise("shrinkage.best_factor", best_factor)
+
+
+@FACTOR.holds("without noise, everything is kept")
+def no_noise(answer: Answer) -> None:
+    same(
+        answer(torch.tensor([4.0, 0.01, 1.0]), 0.0),
+        1.0,
+        case="mean squares 4, 0.01 and 1, sigma 0",
+        cause="when z is α itself, which factor makes no error?",
+    )
+
+
+@FACTOR.holds("a wave with nothing but noise is dropped")
+def no_picture(answer: Answer) -> None:
+    for sigma in (1.0, 0.1):
+        measured = torch.full((3,), sigma**2)
+        found = answer(measured, sigma)
+        same(
+            found,
+            0.0,
+            case=f"mean squares {sigma**2:g}, sigma {sigma:g}",
+            tolerance=1e-4,
+            cause=likely_cause(
+                found, [(0.5, "the measured mean square contains the noise: does yours, twice?")]
+            )
+            or "the mean square of z is that of α and something: what is left for α here?",
+        )
+
+
+@FACTOR.holds("each wave has a factor of its own, whatever the shape")
+def own_factors(answer: Answer) -> None:
+    measured = 0.5 + 3 * torch.rand(2, 3, 1)
+    alone = torch.stack([answer(one.view(1), 1.0) for one in measured.flatten()])
+    same(
+        answer(measured, 1.0).flatten(),
+        alone.flatten(),
+        case="mean squares of shape (2, 3, 1), and each alone",
+        cause="does the factor of one wave depend on other waves?",
+    )
+
+
+@FACTOR.holds("the factor is between 0 and 1")
+def bounded(answer: Answer) -> None:
+    cause = "a mean over patches may come out below σ²: how much of the picture is there then?"
+    found = answer(torch.tensor([1.001, 5.0, 1e6, 0.2, 0.9]), 1.0)
+    ensure(
+        bool(((found >= 0) & (found <= 1)).all()),
+        case="mean squares 1.001, 5, 1000000, 0.2 and 0.9, sigma 1",
+        expected="factors between 0 and 1",
+        actual=describe(found),
+        cause=cause,
+    )
+    case = "mean squares 0.2 and 0.9, sigma 1"
+    same(found[3:], 0.0, case=case, tolerance=1e-4, cause=cause)
+
+
+@FACTOR.holds("where nothing was measured, the factor is a number from 0 to 1 as well")
+def nothing_measured(answer: Answer) -> None:
+    for sigma in (1.0, 0.0):
+        with cause_of(FINITE, "what is 0 divided by here?"):
+            found = answer(torch.tensor([0.0, 3.0]), sigma)
+        ensure(
+            bool(((found >= 0) & (found <= 1)).all()),
+            case=f"mean squares 0 and 3, sigma {sigma:g}",
+            expected="factors between 0 and 1",
+            actual=describe(found),
+        )
+
+
+@FACTOR.holds("as much picture as noise: the factor is one half")
+def half(answer: Answer) -> None:
+    found = answer(torch.tensor([2.0]), 1.0)
+    roots = "is it mean squares that are compared, or their roots?"
+    between = "something between keeping and dropping is asked for"
+    slips = [
+        (2 / 3, "which mean square is it: that of α, or that of z, which is measured?"),
+        (0.5**0.5, roots),
+        (1 - 0.5**0.5, roots),
+        (1.0, between),
+        (0.0, between),
+    ]
+    same(
+        found,
+        0.5,
+        case="mean square 2 of the noisy coefficients, sigma 1",
+        cause=likely_cause(found, slips)
+        or "the expected error is a parabola in g: is this where it is lowest?",
+    )
+
+
+@FACTOR.holds("only the ratio of picture and noise counts", cause="is sigma squared?")
+def scale_free(answer: Answer) -> None:
+    measured = torch.tensor([0.5, 1.3, 2.0, 7.0])
+    same(
+        answer(100 * measured, 10.0),
+        answer(measured, 1.0),
+        case="mean squares and sigma, and 100 times the mean squares with 10 times the sigma",
+    )
+
+
+@FACTOR.holds("no other factor makes a smaller error")
+def no_better(answer: Answer) -> None:
+    for spread, sigma in ((0.5, 1.0), (1.0, 1.0), (0.9, 0.3)):
+        # Half of them are 0, as the codes of photographs have it: the mean square alone counts.
+        clean = spread * 2**0.5 * torch.randn(200_000) * (torch.rand(200_000) < 0.5)
+        noisy = clean + sigma * torch.randn(200_000)
+        power, product = noisy.square().mean().item(), (noisy * clean).mean().item()
+        factors = answer(torch.tensor([power]), sigma).item(), product / power
+        own, best = ((g * noisy - clean).square().mean().item() for g in factors)
+        ensure(
+            own <= 1.005 * best,
+            case=f"200,000 coefficients of mean square {spread**2:g}, noise of sigma {sigma:g}",
+            expected=f"a mean squared error of {best:.4g}, as with the factor {factors[1]:.2f}",
+            actual=f"{own:.4g} with the factor {factors[0]:.2f}",
+            cause="the error has two parts, one that grows with g and one that falls: where is "
+            "their sum smallest?",
+        )
+
+
+FACTOR.agrees(
+    lambda: [
+        (5 * torch.rand(2, 7, 3), 1.2),
+        (torch.rand(64, 1, dtype=torch.float64), 25 / 255),
+        (torch.rand(5), 0.0),
+    ]
 )

@@ -5,9 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.answer import Answer
+from lessons_lib.exercises.answer import SHAPE, Answer
 from lessons_lib.exercises.core import Exercise
-from lessons_lib.exercises.properties import ensure, ensure_gradients, same
+from lessons_lib.exercises.properties import (
+    cause_of,
+    ensure,
+    ensure_gradients,
+    likely_cause,
+    same,
+)
 from lessons_lib.models.lista import Lista, ListaConfig, analytic_weights
 from lessons_lib.ops.dictionary import dct_dictionary, random_dictionary, spectral_norm
 from lessons_lib.ops.prox import soft_threshold
@@ -63,6 +69,24 @@ def descend(loss: Loss, C: Tensor, thresholds: Tensor, rate: float) -> tuple[Ten
     slopes = torch.autograd.grad(loss(free[0], free[1]), free)
     moved = [old.detach() - rate * slope for old, slope in zip(free, slopes, strict=True)]
     return moved[0], moved[1].clamp_min(0)
+
+
+def backward(z: Tensor, thresholds: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """How a loss depends on what `soft_threshold` is given, by the chain rule.
+
+    ``∂/∂z = g [|z| > Λ]`` and ``∂/∂Λ = −Σ g [|z| > Λ] sign z``, summed over all entries that a
+    threshold serves; ``g`` is the derivative in the output. At ``|z| = Λ`` there is a kink.
+
+    Args:
+        z: any shape.
+        thresholds: not negative, broadcast against ``z``.
+        slopes: ``g``, shape of ``z``.
+
+    Returns:
+        The derivatives in ``z`` and in ``thresholds``, in their shapes.
+    """
+    passed = slopes * (z.abs() > thresholds)
+    return passed, -(passed * z.sign()).sum_to_size(thresholds.shape)
 
 
 def _small(steps: int = 3) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -393,6 +417,161 @@ DESCEND.agrees(
         (_product, torch.randn(1, 3, 2), torch.rand(1, 2, 1), 0.5),
     ]
 )
+
+
+BACKWARD = Exercise("lista.backward", backward)
+
+_SERVES = "one threshold serves many entries of z: what do all of them say about it together?"
+
+
+@BACKWARD.holds(
+    "nothing depends on what stays below its threshold",
+    cause="z changes a little: does an output that is 0 change?",
+)
+def below(answer: Answer) -> None:
+    z, thresholds = torch.tensor([0.3, -0.5, 0.0]), torch.tensor([1.0, 1.0, 0.2])
+    found = answer(z, thresholds, torch.tensor([2.0, 3.0, 5.0]))
+    case = "z = [0.3, −0.5, 0], thresholds [1, 1, 0.2]"
+    same(found[0], 0.0, case=f"{case}: the derivatives in z")
+    same(
+        found[1],
+        0.0,
+        case=f"{case}: the derivatives in the thresholds",
+        cause="a threshold changes a little: does an output that is 0 change?",
+    )
+
+
+@BACKWARD.holds(
+    "above its threshold z moves the output as far as itself",
+    cause="draw the output over z, for negative z as well: how steep is it?",
+)
+def above(answer: Answer) -> None:
+    z, slopes = torch.tensor([3.0, -3.0, 1.5, -1.2]), torch.tensor([2.0, 5.0, -1.0, 0.5])
+    found = answer(z, torch.ones(4), slopes)[0]
+    case = "z = [3, −3, 1.5, −1.2], thresholds 1, slopes [2, 5, −1, 0.5]: the derivatives in z"
+    same(found, slopes, case=case)
+
+
+@BACKWARD.holds(
+    "a higher threshold moves the output towards 0",
+    cause="is the output positive or negative? And which way does it go?",
+)
+def towards_zero(answer: Answer) -> None:
+    z, slopes = torch.tensor([3.0, -3.0, 1.5, -1.2]), torch.tensor([2.0, 5.0, -1.0, 0.5])
+    found = answer(z, torch.ones(4), slopes)[1]
+    step = 0.125  # exact in binary
+    moved = (soft_threshold(z, torch.ones(4) + step) - soft_threshold(z, torch.ones(4))) / step
+    same(
+        found,
+        slopes * moved,
+        case="z = [3, −3, 1.5, −1.2], thresholds 1, slopes [2, 5, −1, 0.5]: the derivatives in the "
+        "thresholds",
+        cause=likely_cause(
+            found,
+            [
+                (slopes, "does a higher threshold make the output larger, or smaller?"),
+                (-slopes, "of a negative z the output is negative: which way is towards 0?"),
+            ],
+        ),
+    )
+
+
+@BACKWARD.holds("a threshold hears all entries that it serves", cause=_SERVES)
+def serves_many(answer: Answer) -> None:
+    z, slopes = torch.full((2, 3, 4), 2.0), torch.ones(2, 3, 4)
+    with cause_of(SHAPE, _SERVES):
+        for shape, served in (((3, 1), 8), ((4,), 6), ((1, 1, 1), 24), ((), 24), ((2, 3, 4), 1)):
+            found = answer(z, torch.ones(shape), slopes)[1]
+            same(
+                found,
+                -float(served),
+                case=f"z of shape (2, 3, 4), all 2, thresholds of shape {shape}, all 1, slopes 1",
+                cause=_SERVES,
+            )
+
+
+@BACKWARD.holds("slopes twice as large give derivatives twice as large")
+def linear(answer: Answer) -> None:
+    z, thresholds, slopes = torch.randn(5, 7), 0.5 * torch.rand(5, 1), torch.randn(5, 7)
+    once = answer(z, thresholds, slopes)
+    same(
+        answer(z, thresholds, 2 * slopes), (2 * once[0], 2 * once[1]), case="5 × 7 entries, doubled"
+    )
+
+
+@BACKWARD.holds(
+    "with thresholds of 0 every entry but 0 is passed on",
+    cause="is a threshold of 0 treated in another way?",
+)
+def no_threshold(answer: Answer) -> None:
+    z, slopes = torch.tensor([[1e-3, -2.0, 0.5], [0.1, 3.0, -0.4]]), torch.ones(2, 3)
+    found = answer(z, torch.zeros(2, 1), slopes)
+    same(found[0], slopes, case="z of 2 × 3 entries, thresholds 0, slopes 1: the derivatives in z")
+    same(
+        found[1],
+        torch.tensor([[-1.0], [-1.0]]),
+        case="two positive and one negative z in each row, thresholds 0, slopes 1",
+    )
+
+
+@BACKWARD.holds("in a kink it is between the slopes on the two sides")
+def kinks(answer: Answer) -> None:
+    z, thresholds = torch.tensor([1.0, -1.0, 0.0]), torch.tensor([1.0, 1.0, 0.0])
+    found = answer(z, thresholds, torch.ones(3))[0]
+    ensure(
+        bool(((found >= 0) & (found <= 1)).all()),
+        case="z = [1, −1, 0], thresholds [1, 1, 0], slopes 1: the derivatives in z",
+        expected="numbers between 0 and 1",
+        actual=str([round(float(value), 3) for value in found]),
+    )
+
+
+@BACKWARD.holds("a small change of z and Λ changes the loss as the derivatives say")
+def finite_differences(answer: Answer) -> None:
+    z, thresholds = torch.randn(3, 4, 5).double(), torch.rand(4, 1).double()
+    slopes = torch.randn(3, 4, 5).double()
+    in_z, in_thresholds = answer(z, thresholds, slopes)
+    for _ in range(5):
+        step_z, step = 1e-7 * torch.randn_like(z), 1e-7 * torch.randn_like(thresholds)
+        moved = soft_threshold(z + step_z, thresholds + step) - soft_threshold(z, thresholds)
+        told = (in_z * step_z).sum() + (in_thresholds * step).sum()
+        same(
+            1e7 * told,
+            1e7 * (slopes * moved).sum(),
+            case="z of shape (3, 4, 5) and thresholds of shape (4, 1) moved by some 10⁻⁷ (× 10⁷)",
+        )
+
+
+def _shapes() -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Thresholds of all shapes that broadcast, against entries of which none is in a kink."""
+    cases = []
+    for shape, own in (
+        ((6, 8), (6, 1)),
+        ((6, 8), (6, 8)),
+        ((2, 5, 3), (5, 1)),
+        ((2, 5, 3), (2, 1, 3)),
+        ((7,), ()),
+        ((4, 1), (1, 1)),
+        ((3, 4), (1, 4)),
+    ):
+        cases.append((torch.randn(shape), torch.rand(own), torch.randn(shape)))
+    z, thresholds, slopes = cases[2]
+    return [*cases, (z.double(), thresholds.double(), slopes.double())]
+
+
+def _autograd(z: Tensor, thresholds: Tensor, slopes: Tensor) -> tuple[Tensor, ...]:
+    free = [value.detach().clone().requires_grad_() for value in (z, thresholds)]
+    return torch.autograd.grad(soft_threshold(free[0], free[1]), free, slopes)
+
+
+@BACKWARD.holds("agrees with autograd")
+def autograd_says(answer: Answer) -> None:
+    for z, thresholds, slopes in _shapes():
+        words = f"z of shape {tuple(z.shape)}, thresholds of shape {tuple(thresholds.shape)}"
+        same(answer(z, thresholds, slopes), _autograd(z, thresholds, slopes), case=words)
+
+
+BACKWARD.agrees(_shapes)
 
 
 ANALYTIC = Exercise("lista.analytic_weights", analytic_weights)

@@ -1,12 +1,15 @@
 """Exercises of lesson 05: SC, a sparse denoiser trained end to end."""
 
+import copy
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lessons_lib.exercises.answer import Answer
 from lessons_lib.exercises.core import Exercise
 from lessons_lib.exercises.lesson_04 import layer
-from lessons_lib.exercises.properties import ensure, ensure_gradients, same
+from lessons_lib.exercises.properties import ensure, ensure_gradients, likely_cause, same
 from lessons_lib.models.sc import PatchSC
 from lessons_lib.models.unrolled import PatchConfig
 from lessons_lib.ops.dictionary import random_dictionary, spectral_norm
@@ -14,15 +17,6 @@ from lessons_lib.ops.patches import centre, extract_patches, overlap_average, pa
 from lessons_lib.ops.prox import soft_threshold
 from lessons_lib.solvers import ista
 from lessons_lib.training.losses import squared
-
-
-def border_weights(shape: tuple[int, int], size: int) -> Tensor:
-    """Estimates that each pixel gets, over their maximum: ``(1, 1, H, W)``, 1 in the middle.
-
-    Source: GroupSC §3.6 (ii).
-    """
-    counts = patch_counts(shape, size)
-    return counts / counts.max()
 
 
 def denoise(
@@ -48,6 +42,58 @@ def denoise(
     for threshold in thresholds:
         codes = soft_threshold(codes + C.T @ (patches - D @ codes), threshold)
     return overlap_average(W @ codes + mean, (noisy.shape[-2], noisy.shape[-1]), size)
+
+
+def training_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    clean: Tensor,
+    counts: Tensor,
+    sigma: float,
+    generator: torch.Generator,
+) -> float:
+    """Fresh noise, an estimate, its loss, and one step downhill.
+
+    Args:
+        model: ``(B, 1, H, W) -> (B, 1, H, W)``; it is changed.
+        optimizer: of its weights; it is changed.
+        clean: ``(B, 1, H, W)``.
+        counts: estimates of each pixel, see `squared`.
+        sigma: of the noise, on the scale of the images.
+        generator: draws the noise.
+
+    Returns:
+        The loss before the step.
+
+    Source: GroupSC eq. 7.
+    """
+    noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
+    loss = squared(model(noisy), clean, counts)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def at_level(
+    model: Callable[[Tensor], Tensor], noisy: Tensor, sigma: float, trained: float
+) -> Tensor:
+    """A model for noise ``trained`` at noise ``sigma``: what it is shown has the noise it knows.
+
+    ``s model(y / s)`` with ``s = sigma / trained``. As soft thresholding is homogeneous, of SC it
+    is the model with all thresholds multiplied by ``s``.
+
+    Args:
+        model: maps noisy images to estimates, a brighter one to a brighter one.
+        noisy: ``(B, 1, H, W)``.
+        sigma: its noise.
+        trained: noise that the model was trained for.
+
+    Returns:
+        ``(B, 1, H, W)``.
+    """
+    scale = sigma / trained
+    return scale * model(noisy / scale)
 
 
 CENTRE = Exercise("sc.centre", centre)
@@ -86,54 +132,6 @@ def brightness(answer: Answer) -> None:
 
 
 CENTRE.agrees(lambda: [(torch.randn(1, 4, 3),), (torch.rand(2, 16, 7),)])
-
-
-WEIGHTS = Exercise("sc.border_weights", border_weights)
-
-
-@WEIGHTS.holds("1 where a pixel has all the patches that it can have", cause="over what maximum?")
-def middle(answer: Answer) -> None:
-    found = answer((12, 15), 4)
-    same(found[:, :, 3:-3, 3:-3], 1.0, case="12 × 15 pixels, patches of 4: more than 2 from a side")
-
-
-@WEIGHTS.holds(
-    "a corner pixel is in one patch only", cause="one patch of how many? Is it the plain ratio?"
-)
-def corner(answer: Answer) -> None:
-    same(answer((12, 15), 4)[0, 0, 0, 0], 1 / 16, case="corner of 12 × 15 pixels, patches of 4")
-
-
-@WEIGHTS.holds("all four borders are alike", cause="a patch that would stick out does not exist")
-def symmetric(answer: Answer) -> None:
-    found = answer((12, 15), 4)
-    same(found.flip(2), found, case="12 × 15 pixels, upside down")
-    same(found.flip(3), found, case="12 × 15 pixels, left and right exchanged")
-    found = answer((11, 11), 4)
-    same(found.mT, found, case="11 × 11 pixels, rows and columns exchanged")
-
-
-@WEIGHTS.holds("an image no larger than a patch has weights of 1")
-def one_patch(answer: Answer) -> None:
-    same(
-        answer((5, 5), 5),
-        torch.ones(1, 1, 5, 5),
-        case="5 × 5 pixels, patches of 5",
-        cause="how many patches fit? And what is the largest count that occurs in this image?",
-    )
-
-
-@WEIGHTS.holds("they count patches", cause="a patch that would stick out does not exist")
-def by_hand(answer: Answer) -> None:
-    height, width, size = 6, 9, 3
-    counts = torch.zeros(1, 1, height, width)
-    for top in range(height - size + 1):
-        for left in range(width - size + 1):
-            counts[:, :, top : top + size, left : left + size] += 1
-    same(answer((height, width), size), counts / counts.max(), case="6 × 9 pixels, patches of 3")
-
-
-WEIGHTS.agrees(lambda: [((20, 20), 9), ((7, 5), 3), ((4, 6), 4)])
 
 
 LOSS = Exercise("sc.loss", squared)
@@ -389,3 +387,338 @@ def _like_the_model() -> list[tuple[Tensor | int, ...]]:
 
 
 DENOISE.agrees(_like_the_model, tolerance=1e-4)
+
+
+STEP = Exercise("sc.training_step", training_step)
+
+
+class _Gain(nn.Module):
+    """Multiplies what it is shown by its only weight, and keeps it."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+        self.shown: list[Tensor] = []
+
+    def forward(self, noisy: Tensor) -> Tensor:
+        self.shown.append(noisy.detach().clone())
+        return self.gain * noisy
+
+
+class _Watched(PatchSC):
+    """A small SC that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        config = PatchConfig(patch=3, atoms=12, steps=3, threshold=0.03)
+        super().__init__(config, random_dictionary(9, 12, torch.Generator().manual_seed(0)))
+        self.shown: list[Tensor] = []
+
+    def forward(
+        self, noisy: Tensor, mask: Tensor | None = None, sigma: Tensor | None = None
+    ) -> Tensor:
+        self.shown.append(noisy.detach().clone())
+        return super().forward(noisy, mask, sigma)
+
+
+def _only(answer: Answer) -> Answer:
+    """The answer alone: the reference beside it would train the same model again."""
+    return Answer(answer.function, lambda *given: 0.0)
+
+
+def _descent(model: nn.Module, rate: float = 1e-4) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=rate)
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _shown(answer: Answer, clean: Tensor, sigma: float, seed: int = 0) -> Tensor:
+    """What a step shows the model first."""
+    model = _Gain()
+    _only(answer)(
+        model, _descent(model), clean, torch.ones(1, 1, *clean.shape[2:]), sigma, _seeded(seed)
+    )
+    ensure(
+        bool(model.shown) and model.shown[0].shape == clean.shape,
+        case=f"one step with crops of shape {tuple(clean.shape)}",
+        expected="the model is called with noisy crops of this shape",
+        actual=f"it is called with shape {tuple(model.shown[0].shape)}"
+        if model.shown
+        else "it is not called",
+    )
+    return model.shown[0]
+
+
+@STEP.holds(
+    "the model is shown the clean crops with noise of σ",
+    cause="σ is a standard deviation: σ times what?",
+)
+def noise_of_sigma(answer: Answer) -> None:
+    for level, sigma in ((0.5, 0.1), (0.0, 0.3)):
+        clean = torch.full((4, 1, 40, 40), level)
+        noise = _shown(answer, clean, sigma) - clean
+        case = f"four crops of 40 × 40 pixels, all {level}, σ = {sigma}"
+        cause = "normal numbers on the clean crops: with which mean, and clipped anywhere?"
+        same(
+            noise.std(),
+            sigma,
+            case=f"{case}: standard deviation of what was added",
+            tolerance=0.05 * sigma,
+            cause="no noise was added" if noise.std() == 0 else "",
+        )
+        same(noise.mean(), 0.0, case=f"{case}: its mean", tolerance=0.06 * sigma, cause=cause)
+        same(
+            (noise.abs() > 2 * sigma).float().mean(),
+            0.0455,
+            case=f"{case}: share of it beyond 2σ",
+            tolerance=0.02,
+            cause="is it normal noise?",
+        )
+
+
+@STEP.holds("every crop has noise of its own", cause="for how many crops is noise drawn?")
+def own_noise(answer: Answer) -> None:
+    clean = torch.full((2, 1, 30, 30), 0.5)
+    one, other = _shown(answer, clean, 0.1) - clean
+    cosine = (one * other).sum() / (one.norm() * other.norm())
+    same(cosine, 0.0, tolerance=0.15, case="the noise of two crops: cosine between them")
+
+
+@STEP.holds(
+    "the generator's seed decides about the noise, and nothing else does",
+    cause="is every random number drawn with generator=generator, which is not seeded anew?",
+)
+def reproducible(answer: Answer) -> None:
+    clean = torch.rand(2, 1, 9, 8)
+    first = _shown(answer, clean, 0.1, seed=1)
+    same(_shown(answer, clean, 0.1, seed=1), first, case="the same seed twice: what is shown")
+    distance = float((_shown(answer, clean, 0.1, seed=2) - first).abs().max())
+    ensure(distance > 0.01, case="two seeds", expected="other noise", actual="the very same noise")
+
+
+@STEP.holds(
+    "it returns the loss of the estimate against the clean crops",
+    cause="which two pictures are compared, and with which counts?",
+)
+def returned(answer: Answer) -> None:
+    clean, counts, model = torch.rand(2, 1, 6, 7), patch_counts((6, 7), 3), _Gain(0.7)
+    found = _only(answer)(model, _descent(model), clean, counts, 0.2, _seeded(0))
+    ensure(
+        not (isinstance(found, Tensor) and found.requires_grad),
+        case="one step",
+        expected="a number",
+        actual="a tensor that remembers how it came about",
+        cause="loss.item() is the number alone",
+    )
+    noisy = model.shown[0]
+    estimate = 0.7 * noisy
+    wanted = squared(estimate, clean, counts)
+    cause = likely_cause(
+        found,
+        [
+            (squared(estimate, noisy, counts), "the estimate is to be near the clean crops"),
+            (squared(noisy, clean, counts), "that is the loss of the noisy crops"),
+            (squared(estimate, clean, torch.ones_like(counts)), "where do the counts go?"),
+            (squared(float(model.gain.detach()) * noisy, clean, counts), "before the step"),
+            ((estimate - clean).square().mean(), "the loss of exercise 2, with its counts"),
+        ],
+    )
+    same(found, wanted, case="a model that multiplies by 0.7, two crops", cause=cause)
+
+
+def _slope(noisy: Tensor, clean: Tensor, counts: Tensor, gain: float) -> float:
+    """Of the loss of a `_Gain`."""
+    weight = (counts / counts.max()).square()
+    return float(2 * (weight * (gain * noisy - clean) * noisy).sum() / len(clean))
+
+
+@STEP.holds("one step of the optimiser goes downhill", cause="first backward, then step, each once")
+def one_step(answer: Answer) -> None:
+    clean, counts, model = torch.rand(2, 1, 6, 7), patch_counts((6, 7), 3), _Gain(2.0)
+    _only(answer)(model, _descent(model, 1e-2), clean, counts, 0.1, _seeded(0))
+    slope = _slope(model.shown[0], clean, counts, 2.0)
+    moved = model.gain.detach() - 2.0
+    same(
+        moved,
+        -1e-2 * slope,
+        case="a model that multiplies by 2, gradient descent of rate 0.01: change of its weight",
+        cause=likely_cause(
+            moved,
+            [
+                (0.0, "it did not move: backward first, then step? And on a loss with a history?"),
+                (-2e-2 * slope, "it moved twice as far: one step only"),
+                (1e-2 * slope, "it went uphill"),
+            ],
+        ),
+    )
+
+
+@STEP.holds(
+    "gradients of an earlier step are forgotten",
+    cause="backward adds to the gradients that are there: who sets them to zero, and when?",
+)
+def no_pile(answer: Answer) -> None:
+    clean, counts, model = torch.rand(2, 1, 6, 7), patch_counts((6, 7), 3), _Gain(2.0)
+    optimizer = _descent(model, 1e-3)
+    for number in range(3):
+        before = float(model.gain.detach())
+        _only(answer)(model, optimizer, clean, counts, 0.1, _seeded(number))
+        same(
+            model.gain.detach() - before,
+            -1e-3 * _slope(model.shown[-1], clean, counts, before),
+            case=f"step {number + 1} of gradient descent, rate 0.001: change of a weight",
+        )
+
+
+@STEP.holds("all weights of SC move", cause="is the optimiser's step the only change?")
+def all_move(answer: Answer) -> None:
+    model = _Watched()
+    before = copy.deepcopy(model.state_dict())
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    clean, counts = torch.rand(2, 1, 10, 10), model.estimate_counts((10, 10))
+    _only(answer)(model, optimizer, clean, counts, 0.1, _seeded(0))
+    for name, weight in model.named_parameters():
+        ensure(
+            bool((weight.detach() != before[name]).any()),
+            case="one step of Adam",
+            expected=f"{name} moves",
+            actual=f"{name} is what it was",
+        )
+
+
+@STEP.holds("the loss falls over 20 steps", cause="is every step taken with the same model?")
+def falls(answer: Answer) -> None:
+    model = _Watched()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    ramp = torch.linspace(0, 1, 12).expand(2, 1, 12, 12)
+    counts = model.estimate_counts((12, 12))
+    noisy = ramp + 0.1 * torch.randn(2, 1, 12, 12, generator=_seeded(99))
+    values = []
+    for number in range(21):
+        with torch.no_grad():
+            values.append(float(squared(model(noisy), ramp, counts)))
+        _only(answer)(model, optimizer, ramp, counts, 0.1, _seeded(number))
+    ensure(
+        values[-1] < 0.95 * values[0],
+        case="20 steps of Adam, and crops with noise that is not trained on",
+        expected=f"a loss below {0.95 * values[0]:.4g}",
+        actual=f"{values[-1]:.4g}",
+    )
+
+
+@STEP.holds("agrees with the library")
+def like_the_library(answer: Answer) -> None:
+    clean = torch.rand(3, 1, 9, 11)
+    mine, theirs = _Watched(), _Watched()
+    counts = mine.estimate_counts((9, 11))
+    optimizers = [torch.optim.Adam(model.parameters(), lr=1e-3) for model in (mine, theirs)]
+    for number in range(3):
+        found = _only(answer)(mine, optimizers[0], clean, counts, 0.15, _seeded(number))
+        # The same noise, however it was drawn.
+        loss = squared(theirs(mine.shown[-1]), clean, counts)
+        optimizers[1].zero_grad()
+        loss.backward()
+        optimizers[1].step()
+        same(found, loss.detach(), case=f"step {number + 1} of Adam: the loss")
+    for (name, weight), other in zip(mine.named_parameters(), theirs.parameters(), strict=True):
+        same(weight.detach(), other.detach(), case=f"three steps of Adam: {name}", tolerance=1e-4)
+
+
+LEVEL = Exercise("sc.at_level", at_level)
+
+
+def _trained() -> PatchSC:
+    """A small SC whose weights are all different."""
+    model = PatchSC(PatchConfig(patch=3, atoms=12, steps=3, threshold=0.05))
+    for weight in (model.C, model.D, model.W):
+        weight.data += 0.05 * torch.randn(9, 12)
+    model.raw_thresholds.data *= 0.5 + torch.rand(3, 12)
+    return model.requires_grad_(False)
+
+
+@LEVEL.holds("at the level that it was trained for it is the model")
+def own_level(answer: Answer) -> None:
+    model, noisy = _trained(), torch.rand(2, 1, 8, 9)
+    same(answer(model, noisy, 0.1, 0.1), model(noisy), case="sigma = trained = 0.1")
+
+
+@LEVEL.holds(
+    "the model is shown noise as strong as it knows",
+    cause="it cannot change, but what it is shown can: what makes the noise weaker?",
+)
+def noise_it_knows(answer: Answer) -> None:
+    for sigma in (0.05, 0.4):
+        model, noisy = _Gain().requires_grad_(False), sigma * torch.randn(1, 1, 50, 50)
+        answer(model, noisy, sigma, 0.1)
+        shown = model.shown[0].std() if model.shown else torch.zeros(())
+        same(
+            shown,
+            0.1 * noisy.std() / sigma,
+            case=f"a picture of noise alone, sigma = {sigma}, trained = 0.1: standard deviation "
+            "of what the model is shown",
+            cause=likely_cause(
+                shown,
+                [
+                    (noisy.std(), ""),
+                    (noisy.std() * sigma / 0.1, "it became stronger where it should be weaker"),
+                    (noisy.std() * (0.1 / sigma) ** 2, "deviations, or variances?"),
+                    (noisy.std() * (0.1 / sigma) ** 0.5, "deviations, or variances?"),
+                ],
+            ),
+        )
+
+
+@LEVEL.holds("a model that changes nothing changes nothing")
+def identity(answer: Answer) -> None:
+    noisy = torch.rand(2, 1, 6, 7)
+    for sigma in (0.03, 0.2):
+        found = answer(_Gain().requires_grad_(False), noisy, sigma, 0.1)
+        case = f"the model y ↦ y, sigma = {sigma}, trained = 0.1"
+        cause = "what was done to the picture before the model must be undone after it"
+        same(found, noisy, case=case, cause=cause)
+
+
+@LEVEL.holds(
+    "picture and noise twice as strong give twice the estimate",
+    cause="is anything clipped, or is a part of the picture left out?",
+)
+def doubled(answer: Answer) -> None:
+    model, noisy = _trained(), torch.rand(1, 1, 8, 9)
+    for sigma in (0.05, 0.1):
+        once, twice = answer(model, noisy, sigma, 0.1), answer(model, 2 * noisy, 2 * sigma, 0.1)
+        same(twice, 2 * once, case=f"sigma = {sigma}, then {2 * sigma}", tolerance=1e-4)
+
+
+@LEVEL.holds("a brighter picture gives a brighter estimate", cause="is anything clipped?")
+def brighter_too(answer: Answer) -> None:
+    model, noisy = _trained(), torch.rand(1, 1, 8, 9)
+    for sigma in (0.04, 0.3):
+        same(
+            answer(model, noisy + 3, sigma, 0.1),
+            answer(model, noisy, sigma, 0.1) + 3,
+            tolerance=1e-4,
+            case=f"3 added to all pixels, sigma = {sigma}",
+        )
+
+
+@LEVEL.holds("of SC it is the model whose thresholds belong to the noise")
+def thresholds_scaled(answer: Answer) -> None:
+    model, noisy = _trained(), torch.rand(2, 1, 8, 9)
+    for sigma in (0.02, 0.25):
+        scaled = copy.deepcopy(model)
+        scaled.raw_thresholds.data *= sigma / 0.1
+        case = f"sigma = {sigma}, trained = 0.1"
+        same(answer(model, noisy, sigma, 0.1), scaled(noisy), case=case, tolerance=1e-4)
+
+
+def _levels() -> list[tuple[Callable[[Tensor], Tensor], Tensor, float, float]]:
+    model = _trained()
+    return [
+        (model, torch.rand(2, 1, 9, 7), 0.05, 0.1),
+        (model, torch.rand(1, 1, 5, 12), 0.3, 0.1),
+        (model, torch.randn(1, 1, 6, 6), 15 / 255, 25 / 255),
+    ]
+
+
+LEVEL.agrees(_levels, tolerance=1e-4)

@@ -1,4 +1,4 @@
-"""Exercises of lesson 06: distances, matching, non-local means, collaborative filters."""
+"""Exercises of lesson 06: distances and their noise, matching, averages, collaborative filters."""
 
 import math
 
@@ -7,12 +7,28 @@ from torch import Tensor
 
 from lessons_lib.exercises.answer import Answer
 from lessons_lib.exercises.core import Exercise
-from lessons_lib.exercises.properties import ensure, same
+from lessons_lib.exercises.properties import ensure, likely_cause, same
 from lessons_lib.ops.dictionary import cosine_basis, dct_dictionary
 from lessons_lib.ops.patches import extract_patches, group_average
 from lessons_lib.ops.prox import hard_threshold
 from lessons_lib.ops.similarity import block_matching as match_blocks
 from lessons_lib.ops.similarity import squared_distances, window_mask
+
+
+def distance_spread(distances: Tensor, m: int, sigma: float) -> Tensor:
+    """Standard deviation of the squared distance of two noisy patches that do not overlap.
+
+    With ``u`` the difference of two pixels' noise, of variance ``v = 2σ²``, and ``a`` that of the
+    clean pixels, ``(a + u)² = a² + 2au + u²``. The last two terms are uncorrelated, since ``E u³``
+    is 0, and have the variances ``4a²v`` and ``2v²``. Over ``m`` pixels that is ``4vd + 2mv²``.
+
+    Args:
+        distances: ``d``, squared distances of the clean patches, any shape.
+        m: pixels in a patch.
+        sigma: of the noise in either patch.
+    """
+    variance = 2 * sigma**2
+    return (4 * variance * distances + 2 * m * variance**2).sqrt()
 
 
 def nearest_patches(
@@ -199,6 +215,99 @@ DISTANCES.agrees(
         (torch.randn(1, 4), torch.randn(1, 1)),
     ],
     tolerance=1e-4,
+)
+
+
+def _measured_spread(gaps: Tensor, sigma: float) -> float:
+    """Deviation over 400,000 drawings; ``gaps`` are the differences of the clean pixels."""
+    noise = sigma * torch.randn(2, 400_000, len(gaps))
+    return float((gaps + noise[0] - noise[1]).square().sum(dim=1).std())
+
+
+SPREAD = Exercise("similarity.distance_spread", distance_spread)
+
+
+@SPREAD.holds("without noise a distance does not vary", cause="which terms have no noise in them?")
+def no_spread(answer: Answer) -> None:
+    distances = torch.tensor([0.0, 1.0, 30.0])
+    same(answer(distances, 64, 0.0), 0.0, case="distances 0, 1 and 30, 64 pixels, σ = 0")
+
+
+@SPREAD.holds(
+    "twice the picture and twice the noise: four times the distances, and their deviations"
+)
+def spread_scales(answer: Answer) -> None:
+    distances = torch.tensor([0.0, 1.0, 30.0])
+    same(
+        answer(4 * distances, 16, 1.0),
+        4 * answer(distances, 16, 0.5),
+        case="distances 0, 1 and 30 at σ = 0.5, and four times these at σ = 1; 16 pixels",
+        cause="a deviation has the unit of a distance: is it one, or its square or root?",
+    )
+
+
+@SPREAD.holds("equal patches of one pixel: as drawn 400,000 times")
+def one_pixel(answer: Answer) -> None:
+    found = answer(torch.zeros(1), 1, 0.5)
+    mistakes = [
+        (torch.tensor([0.0]), "equal patches have unequal noise: does their distance not vary?"),
+        (found.new_tensor([2**0.5 / 4]), "how many of the two patches are noisy?"),
+        (found.new_tensor([3**0.5 / 2]), "E u⁴ is not yet a variance: what is taken from it?"),
+        (found.new_tensor([0.5]), "how large is E u⁴ of a Gaussian?"),
+    ]
+    same(
+        found,
+        _measured_spread(torch.zeros(1), 0.5),
+        case="distance 0, one pixel, σ = 0.5",
+        tolerance=0.01,
+        cause=likely_cause(found, mistakes),
+    )
+
+
+@SPREAD.holds(
+    "each pixel brings its own noise, four times as many twice the deviation",
+    cause="what is added over the pixels: deviations, or variances?",
+)
+def more_pixels(answer: Answer) -> None:
+    same(
+        answer(torch.zeros(1), 64, 0.5),
+        2 * answer(torch.zeros(1), 16, 0.5),
+        case="distance 0, σ = 0.5, 64 pixels and 16",
+    )
+
+
+@SPREAD.holds("different patches: as drawn 400,000 times")
+def different(answer: Answer) -> None:
+    gaps = torch.tensor([1.0, -2.0, 0.5, 0.0])
+    for factor in (1.0, 4.0):
+        found = answer((factor * gaps).square().sum().reshape(1), 4, 0.5)
+        cross, own = factor * (2 * 5.25) ** 0.5, 2**0.5
+        mistakes = [
+            (torch.tensor([own]), "(x_i − x_l)ᵀ(n_i − n_l) is 0 on average: does it not vary?"),
+            (torch.tensor([cross]), "does ‖n_i − n_l‖² not vary?"),
+            (torch.tensor([cross + own]), "what may be added: deviations, or variances?"),
+            (
+                torch.tensor([(cross**2 / 4 + own**2) ** 0.5]),
+                "how often does the product of a and u stand in (a + u)²?",
+            ),
+        ]
+        same(
+            found,
+            _measured_spread(factor * gaps, 0.5),
+            case=f"4 pixels that differ by {factor:g} × (1, −2, 0.5, 0), σ = 0.5",
+            tolerance=0.01,
+            cause=likely_cause(found, mistakes)
+            or "how large are the variances of 2au and of u², and over how many pixels?",
+        )
+
+
+SPREAD.agrees(
+    lambda: [
+        (torch.rand(5, 7), 64, 0.1),
+        (torch.zeros(3), 9, 0.3),
+        (10 * torch.rand(2, 3, 4, dtype=torch.float64), 1, 0.2),
+        (torch.ones(1), 81, 0.0),
+    ]
 )
 
 

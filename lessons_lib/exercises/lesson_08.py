@@ -1,6 +1,7 @@
 """Exercises of lesson 08: GroupSC, the group lasso with soft groups, and its form as attention."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +46,29 @@ def refresh(
     size = math.isqrt(estimate.shape[1])
     agreed = extract_patches(overlap_average(estimate + mean, shape, size), size) - mean
     return torch.lerp(similarity, gaussian_similarity(agreed, kappa, mask), nu)
+
+
+def far_from_prox(f: Callable[[Tensor], Tensor], z: Tensor) -> float:
+    """How far a function is from being the proximal operator of anything, at one point.
+
+    ``‖J − Jᵀ‖ / 2‖J‖`` with the Jacobian J of ``f`` and Frobenius norms: the share of J that is
+    antisymmetric
+
+    ``prox(z)`` is where ``⟨u, z⟩ − ½‖u‖² − Ψ(u)`` is largest, and so the gradient of that largest
+    value, which is a convex function of z. A gradient's Jacobian is symmetric.
+
+    Args:
+        f: of a vector ``(n,)``, with a vector ``(n,)`` for a result.
+        z: ``(n,)``, where ``f`` is smooth.
+
+    Returns:
+        Between 0 and 1. What has more than 0 is no proximal operator of any penalty, convex or not.
+        What has 0 is one if its Jacobians have no negative eigenvalue either.
+
+    Source: Gribonval, Nikolova, *A characterization of proximity operators*, 2020, Theorem 2.
+    """
+    slopes = torch.autograd.functional.jacobian(f, z)
+    return float((slopes - slopes.T).norm() / (2 * slopes.norm()).clamp_min(1e-300))
 
 
 def group_attention(
@@ -278,6 +302,153 @@ THRESHOLD.agrees(
         (torch.zeros(1, 3, 5), torch.rand(1, 5, 5), 0.0),
         (torch.ones(1, 4, 4), torch.ones(1, 4, 4), 0.3),
     ]
+)
+
+
+FAR = Exercise("groupsc.far_from_prox", far_from_prox)
+
+Map = Callable[[Tensor], Tensor]
+
+
+def _point(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def _normal(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def _linear(matrix: Tensor, name: str) -> Map:
+    """A linear map that is called by a name in messages."""
+
+    def linear(z: Tensor) -> Tensor:
+        return matrix.to(z) @ z
+
+    linear.__name__ = name
+    return linear
+
+
+def _growing(shape: tuple[int, int]) -> Tensor:
+    """A matrix whose products ``⟨z, Mz⟩`` are positive, but which has both parts."""
+    square, turning = _normal(*shape), _normal(*shape)
+    return square @ square.T + turning - turning.T
+
+
+def _soft_groups(z: Tensor) -> Tensor:
+    places = torch.arange(len(z), dtype=z.dtype)
+    near = torch.exp(-0.3 * (places[:, None] - places).square())
+    return prox.relaxed_group_threshold(z[None, None], near[None], 0.4)[0, 0]
+
+
+@FAR.holds("soft thresholding has 0")
+def soft_has_none(answer: Answer) -> None:
+    def soft(z: Tensor) -> Tensor:
+        return prox.soft_threshold(z, 0.5)
+
+    case = "soft thresholding at 0.5, z = [2, 0.3, −1]"
+    same(answer(soft, _point(2.0, 0.3, -1.0)), 0.0, case=case)
+
+
+@FAR.holds("the group prox has 0", cause="may a prox mix the entries of z?")
+def group_has_none(answer: Answer) -> None:
+    def group(z: Tensor) -> Tensor:
+        return prox.group_threshold(z, 0.5)
+
+    same(answer(group, _point(2.0, 0.3, -1.0)), 0.0, case="group prox, 0.5, z = [2, 0.3, −1]")
+
+
+@FAR.holds(
+    "the prox of a penalty that is not convex has 0",
+    cause="such a prox may drive points apart: is that what you measure?",
+)
+def not_convex_has_none(answer: Answer) -> None:
+    case = "f(z) = 3z, the prox of −‖u‖²/3"
+    same(answer(_linear(3 * torch.eye(3), "3z"), _normal(3)), 0.0, case=case)
+    rooted = _normal(4, 4)
+    same(
+        answer(_linear(rooted @ rooted.T, "a quadratic penalty's prox"), _normal(4)),
+        0.0,
+        case="f(z) = Mz, the prox of ½⟨u, M⁻¹u⟩ − ½‖u‖²",
+    )
+
+
+@FAR.holds("a function that gives 0 all around has 0")
+def nothing_left(answer: Answer) -> None:
+    def soft(z: Tensor) -> Tensor:
+        return prox.soft_threshold(z, 0.5)
+
+    case = "soft thresholding at 0.5, z = [0.1, 0.2]"
+    same(answer(soft, _point(0.1, 0.2)), 0.0, case=case, cause="a division of 0 by 0?")
+
+
+@FAR.holds("a quarter turn has 1", cause="what is as far from a prox as can be is to have 1")
+def quarter_turn(answer: Answer) -> None:
+    found = answer(_linear(_point(0.0, -1.0, 1.0, 0.0).view(2, 2), "a quarter turn"), _normal(2))
+    mistakes = [
+        (0.0, "which function is not found out?"),
+        (2.0, "the largest number possible is to be 1"),
+        (1 / math.sqrt(2), "relative to what? The largest number possible is to be 1"),
+    ]
+    same(found, 1.0, case="(z₁, z₂) ↦ (−z₂, z₁)", cause=likely_cause(float(found), mistakes))
+
+
+@FAR.holds("f and a multiple of f have the same", cause="relative to what is your number?")
+def relative(answer: Answer) -> None:
+    matrix, z = _growing((3, 3)), _normal(3)
+    once = answer(_linear(matrix, "a linear map"), z)
+    for factor in (3.0, 1e-6):
+        found = answer(_linear(factor * matrix, "its multiple"), z)
+        same(found, once, case=f"a linear map of 3 numbers, and {factor:g} times this map")
+
+
+@FAR.holds("a shear has 0.41", cause="are sizes roots of sums of squares?")
+def shear(answer: Answer) -> None:
+    found = answer(_linear(_point(1.0, 1.0, 0.0, 1.0).view(2, 2), "a shear"), _normal(2))
+    golden = (1 + math.sqrt(5)) / 2
+    mistakes = [
+        (1 / (2 * golden), "sizes are roots of sums of squares, not the largest stretch"),
+        (1 / 6, "a root is missing"),
+    ]
+    same(
+        found,
+        1 / math.sqrt(6),
+        case="(z₁, z₂) ↦ (z₁ + z₂, z₂)",
+        cause=likely_cause(float(found), mistakes),
+    )
+
+
+@FAR.holds("another orthonormal basis changes nothing", cause="are sizes roots of sums of squares?")
+def other_basis(answer: Answer) -> None:
+    matrix, z = _growing((4, 4)), _normal(4)
+    turned = torch.linalg.qr(_normal(4, 4)).Q
+    same(
+        answer(_linear(turned @ matrix @ turned.T, "the map in another basis"), turned @ z),
+        answer(_linear(matrix, "a linear map"), z),
+        case="a linear map of 4 numbers, and the same in another basis",
+    )
+
+
+@FAR.holds("it is about f at z, not elsewhere", cause="where do you look at f?")
+def at_the_point(answer: Answer) -> None:
+    def bent(z: Tensor) -> Tensor:
+        return torch.stack([z[0], z[0].square() / 2 + z[1]])
+
+    # Slopes 1, 0 and z₁, 1.
+    for first in (0.0, 1.0, 2.0):
+        same(
+            answer(bent, _point(first, 0.5)),
+            first / math.sqrt(2 * (2 + first**2)),
+            case=f"(z₁, z₂) ↦ (z₁, z₁²/2 + z₂) at z = [{first:g}, 0.5]",
+        )
+
+
+FAR.agrees(
+    lambda: [
+        (_linear(_growing((5, 5)), "a linear map of 5 numbers"), _normal(5)),
+        (_linear(_growing((1, 1)), "a linear map of 1 number"), _normal(1)),
+        (_soft_groups, _point(3.0, 1.5, 1.0, -2.0)),
+    ],
+    tolerance=1e-4,
 )
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from lessons_lib.exercises.answer import DTYPE, FINITE, SHAPE, TYPE, UNCHANGED
-from lessons_lib.exercises.lesson_00 import add_noise, gaussian_filter
+from lessons_lib.exercises.lesson_00 import add_noise, gaussian_filter, noise_level
 
 
 def reseeds(image, sigma, generator):
@@ -105,6 +105,42 @@ def shifted(image, width):
     return gaussian_filter(image, width).roll(1, dims=-1)
 
 
+def spread(image, kernel, divisor, average):
+    """A kind of average of what is left of each picture by a filter."""
+    weights = torch.tensor(kernel)[None, None] / divisor
+    left = F.conv2d(image.flatten(0, 1)[:, None], weights).reshape(len(image), -1)
+    return average(left.abs())
+
+
+def middle(values):
+    return values.median(dim=1).values
+
+
+def root_mean_square(values):
+    return values.square().mean(dim=1).sqrt()
+
+
+def of_one_batch(image):
+    return noise_level(image.reshape(1, 1, -1, image.shape[-1])).expand(len(image))
+
+
+def first_differences(image):
+    across = (image[..., 1:] - image[..., :-1]).flatten(1)
+    return middle((across - across.median(dim=1, keepdim=True).values).abs()) / 0.6745 / 2**0.5
+
+
+def small_ones_only(image):
+    """Sets a limit by hand above which a number counts as an edge."""
+    left = F.conv2d(image.flatten(0, 1)[:, None], torch.tensor([CROSS])[None] / 20**0.5)
+    left = left.reshape(len(image), -1)
+    few = left.abs() < 0.6
+    return ((left * few).square().sum(dim=1) / few.sum(dim=1)).sqrt()
+
+
+CROSS = [[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]]
+ACROSS = [[1.0, -1.0]]
+FLAT = "in a flat picture, it is the standard deviation of the noise"
+PHOTOGRAPHS = "on photographs it is off by 20 % at most"
 TWENTY = "an error of 0.1 gives 20 dB"
 UNCLIPPED = "estimates outside [0, 1] count as they are"
 WEIGHTS = "away from the border, the weights are those of the window"
@@ -199,6 +235,36 @@ WRONG = {
         (lambda x, w: separable(x, window(w), "circular"), BORDER, "without repeating"),
         (shifted, "a bright point spreads alike in both directions", "centred on its pixel"),
         (lambda x, w: F.conv2d(x, (window(w)[:, None] * window(w))[None, None]), SHAPE),
+    ],
+    "noise.noise_level": [
+        (lambda x: x.flatten(1).std(dim=1), "a constant picture has no noise", "with itself alone"),
+        (
+            lambda x: (x - separable(x, window(1.0), "constant")).flatten(1).std(dim=1),
+            "a constant picture has no noise",
+            "at the border",
+        ),
+        (lambda x: spread(x, CROSS, 20**0.5, middle), FLAT, "times σ each time"),
+        (lambda x: spread(x, CROSS, 0.6745, middle), FLAT, "your weights"),
+        (lambda x: spread(x, CROSS, 20**0.5, root_mean_square) ** 2, FLAT, "a variance"),
+        (lambda x: spread(x, ACROSS, 0.6745 * 2**0.5, middle), "a ramp has no noise", "cancels"),
+        (
+            lambda x: spread(x, CROSS, 20**0.5, root_mean_square),
+            "a few strong edges change little",
+            "does not mind a few large numbers",
+        ),
+        (
+            lambda x: spread(x, CROSS, 20**0.5 * (2 / math.pi) ** 0.5, lambda v: v.mean(dim=1)),
+            "a few strong edges change little",
+        ),
+        (small_ones_only, "twice the picture has twice the noise", "a fixed number"),
+        (first_differences, PHOTOGRAPHS, "what of the picture is left"),
+        (
+            lambda x: spread(x, CROSS, 20**0.5 * 0.318639, lambda v: v.quantile(0.25, dim=1)) * 0.9,
+            FLAT,
+        ),
+        (of_one_batch, "each picture of a batch has a noise level of its own"),
+        (lambda x: noise_level(x).mean(), SHAPE),
+        (lambda x: noise_level(x).mean().item(), TYPE),
     ],
     "metrics.ssim": [
         (lambda x, y: ssim(x, y, c2=0) * 0.5, "equal images score 1"),

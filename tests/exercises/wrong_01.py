@@ -140,6 +140,12 @@ def leaves_the_border(noisy, threshold, size, stride):
     return F.fold(estimate, shape, size, stride=stride) / counts
 
 
+def factor(measured, sigma):
+    return (1 - sigma**2 / measured.clamp_min(1e-30)).clamp(0, 1)
+
+
+NOISE_ONLY = "a wave with nothing but noise is dropped"
+HALF = "as much picture as noise: the factor is one half"
 CONSTANT = "a constant image stays as it is"
 ONE_PATCH = "one patch: its DCT is the old one, without its small entries"
 INSIDE_OUT = "patches cut from an image give that image back"
@@ -203,5 +209,43 @@ WRONG = {
         (always_overlaps, "a huge threshold leaves the mean of each patch", "with the stride"),
         (lambda noisy, t, size, stride: extract_patches(noisy, size, stride), SHAPE),
         (lambda noisy, t, size, stride: denoise(noisy, t, size, stride).squeeze(), SHAPE),
+    ],
+    "shrinkage.best_factor": [
+        (lambda m, s: m / (m + s**2), NOISE_ONLY, "does yours, twice"),
+        (lambda m, s: 1 - s**2 / m, "the factor is between 0 and 1", "may come out below σ²"),
+        (
+            lambda m, s: (m - s**2).clamp_min(0) / m,
+            FINITE,
+            "what is 0 divided by",
+        ),
+        (
+            lambda m, s: (1 - s**2 / m).abs().clamp_max(1),
+            "the factor is between 0 and 1",
+            "may come out below σ²",
+        ),
+        (lambda m, s: factor(m, s).sqrt(), HALF, "or their roots"),
+        (lambda m, s: (1 - s / m.sqrt().clamp_min(1e-9)).clamp(0, 1), HALF, "or their roots"),
+        (lambda m, s: (m > s**2).to(m), HALF, "something between"),
+        (
+            lambda m, s: (1 - s / m.clamp_min(1e-30)).clamp(0, 1),
+            "only the ratio of picture and noise counts",
+            "is sigma squared",
+        ),
+        (lambda m, s: (1 - s**4 / m.clamp_min(1e-30)).clamp(0, 1), NOISE_ONLY, "what is left"),
+        (lambda m, s: factor(m, s) ** 2, HALF, "is this where it is lowest"),
+        (lambda m, s: 1 - (1 - factor(m, s)) ** 2, HALF),
+        (
+            lambda m, s: torch.where(m > 5 * s**2, torch.ones_like(m), factor(m, s)),
+            "no other factor makes a smaller error",
+            "two parts",
+        ),
+        (
+            lambda m, s: factor(m.mean(), s).expand_as(m),
+            "each wave has a factor of its own, whatever the shape",
+            "depend on other waves",
+        ),
+        (lambda m, s: s**2 / m.clamp_min(1e-30), "without noise, everything is kept"),
+        (lambda m, s: factor(m, s).double(), DTYPE),
+        (lambda m, s: factor(m, s).squeeze(), SHAPE),
     ],
 }

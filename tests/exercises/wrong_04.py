@@ -76,6 +76,25 @@ def without_asking_for_gradients(loss, C, thresholds, rate):
     return C - rate * slopes[0], (thresholds - rate * slopes[1]).clamp_min(0)
 
 
+def slopes_of(finish, keep=lambda z, t: z.abs() > t, sign=torch.sign):
+    """Derivatives of a soft threshold with one thing wrong."""
+
+    def backward(z, thresholds, slopes):
+        passed = slopes * keep(z, thresholds)
+        return finish(passed, -passed * sign(z), thresholds)
+
+    return backward
+
+
+def summed(in_z, in_thresholds, thresholds):
+    return in_z, in_thresholds.sum_to_size(thresholds.shape)
+
+
+def averaged(in_z, in_thresholds, thresholds):
+    shared = in_thresholds.numel() / max(thresholds.numel(), 1)
+    return in_z, in_thresholds.sum_to_size(thresholds.shape) / shared
+
+
 def pseudo(dictionary):
     return torch.linalg.pinv(dictionary @ dictionary.T) @ dictionary
 
@@ -211,6 +230,58 @@ WRONG = {
         (descending(positive, detach=False), "the new weights are plain numbers"),
         (in_place, UNCHANGED),
         (without_asking_for_gradients, RUNS),
+    ],
+    "lista.backward": [
+        (
+            slopes_of(summed, keep=lambda z, t: torch.ones_like(z)),
+            "nothing depends on what stays below its threshold",
+            "does an output that is 0 change?",
+        ),
+        (
+            lambda z, t, g: (g * (z.abs() > t), -(g * z.sign()).sum_to_size(t.shape)),
+            "nothing depends on what stays below its threshold",
+            "a threshold changes a little",
+        ),
+        (
+            slopes_of(summed, keep=lambda z, t: z > t),
+            "above its threshold z moves the output as far as itself",
+            "for negative z as well",
+        ),
+        (
+            slopes_of(lambda z, t, to: (-t, t.sum_to_size(to.shape))),
+            "above its threshold z moves the output as far as itself",
+        ),
+        (
+            slopes_of(summed, keep=lambda z, t: (1 - t / z.abs()).clamp_min(0)),
+            "above its threshold z moves the output as far as itself",
+            "how steep is it?",
+        ),
+        (
+            slopes_of(lambda z, t, to: (z, -t.sum_to_size(to.shape))),
+            "a higher threshold moves the output towards 0",
+            "opposite sign",
+        ),
+        (
+            slopes_of(summed, sign=lambda z: -torch.ones_like(z)),
+            "a higher threshold moves the output towards 0",
+            "larger, or smaller?",
+        ),
+        (
+            slopes_of(summed, sign=torch.ones_like),
+            "a higher threshold moves the output towards 0",
+            "which way is towards 0?",
+        ),
+        (slopes_of(averaged), "a threshold hears all entries that it serves", "all of them say"),
+        (slopes_of(lambda z, t, to: (z, t)), SHAPE, "serves many entries"),
+        (slopes_of(lambda z, t, to: (z, t.sum(-1, keepdim=True))), SHAPE),
+        (
+            slopes_of(summed, keep=lambda z, t: (z.abs() > t) & (t > 0)),
+            "with thresholds of 0 every entry but 0 is passed on",
+        ),
+        (
+            slopes_of(summed, keep=lambda z, t: (z.abs() > t) + 5.0 * (z.abs() == t)),
+            "in a kink it is between the slopes on the two sides",
+        ),
     ],
     "lista.analytic_weights": [
         (

@@ -2,14 +2,8 @@
 
 import torch
 
-from lessons_lib.exercises.answer import SHAPE, TYPE, UNCHANGED
-from lessons_lib.ops.patches import (
-    centre,
-    extract_patches,
-    overlap_add,
-    overlap_average,
-    patch_counts,
-)
+from lessons_lib.exercises.answer import RUNS, SHAPE, TYPE, UNCHANGED
+from lessons_lib.ops.patches import centre, extract_patches, overlap_add, overlap_average
 from lessons_lib.ops.prox import hard_threshold, soft_threshold
 
 
@@ -27,27 +21,6 @@ def centres_by(mean):
         return patches - value, value.expand(*patches.shape[:-2], 1, patches.shape[-1])
 
     return answer
-
-
-def counted(shape, size, finish):
-    return finish(patch_counts(shape, size))
-
-
-def as_far_as_it_goes(shape, size):
-    """Counts patches that stick out on two sides."""
-    found = torch.ones(1, 1, *shape)
-    for axis, length in ((2, shape[0]), (3, shape[1])):
-        ramp = (torch.arange(length) + 1).clamp_max(size) / size
-        found = found * ramp.view([-1 if i == axis else 1 for i in range(4)])
-    return found
-
-
-def ramps(shape, size):
-    """As if every image were large."""
-    rows, columns = (
-        torch.minimum(at := torch.arange(n) + 1, n + 1 - at).clamp_max(size) / size for n in shape
-    )
-    return (rows[:, None] * columns)[None, None]
 
 
 def weigh(estimate, clean, counts, finish, power=1.0):
@@ -76,6 +49,60 @@ def forgets_the_mean(patches):
 
 def one_step(noisy, C, D, W, thresholds, size):
     return sc(noisy, C, D, W, thresholds[-1:], size)
+
+
+def drawn(clean, sigma, generator):
+    return clean + sigma * torch.randn(clean.shape, generator=generator)
+
+
+def weighted(estimate, clean, counts):
+    return weigh(estimate, clean, counts, lambda e: e.sum() / len(clean))
+
+
+def step(noise=drawn, loss=weighted, before=True, times=1, order="zbs", finish=torch.Tensor.item):
+    """A training step with one thing wrong."""
+
+    def answer(model, optimizer, clean, counts, sigma, generator):
+        noisy = noise(clean, sigma, generator)
+        value = loss(model(noisy), clean, counts)
+        moves = {"z": optimizer.zero_grad, "b": value.backward, "s": optimizer.step}
+        for move in order:
+            moves[move]()
+        for _ in range(times - 1):
+            optimizer.step()
+        return finish(value if before else loss(model(noisy), clean, counts))
+
+    return answer
+
+
+def adds_in_place(clean, sigma, generator):
+    return clean.add_(sigma * torch.randn(clean.shape, generator=generator))
+
+
+def seeds_anew(clean, sigma, generator):
+    return drawn(clean, sigma, generator.manual_seed(0))
+
+
+def compares_with_noisy(model, optimizer, clean, counts, sigma, generator):
+    noisy = drawn(clean, sigma, generator)
+    loss = weighted(model(noisy), noisy, counts)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def uphill(model, optimizer, clean, counts, sigma, generator):
+    loss = weighted(model(drawn(clean, sigma, generator)), clean, counts)
+    optimizer.zero_grad()
+    (-loss).backward()
+    optimizer.step()
+    return loss.item()
+
+
+def scales_weights(model, noisy, sigma, trained):
+    model.raw_thresholds.data *= sigma / trained
+    return model(noisy)
 
 
 WRONG = {
@@ -112,30 +139,6 @@ WRONG = {
         (lambda y: (y - y.mean(-2, keepdim=True), y.mean(-2)), SHAPE),
         (lambda y: y - y.mean(-2, keepdim=True), TYPE),
         (centres_in_place, UNCHANGED),
-    ],
-    "sc.border_weights": [
-        (
-            lambda shape, size: counted(shape, size, lambda c: c),
-            "1 where a pixel has all the patches that it can have",
-            "16 times the expected ones",
-        ),
-        (
-            lambda shape, size: counted(shape, size, lambda c: c / c.sum()),
-            "1 where a pixel has all the patches that it can have",
-        ),
-        (
-            lambda shape, size: counted(shape, size, lambda c: (c / c.max()).sqrt()),
-            "a corner pixel is in one patch only",
-            "Is it the plain ratio?",
-        ),
-        (as_far_as_it_goes, "all four borders are alike", "stick out"),
-        (ramps, "an image no larger than a patch has weights of 1", "how many patches fit?"),
-        (
-            lambda shape, size: counted(shape, size, lambda c: c / size**2),
-            "an image no larger than a patch has weights of 1",
-            "the largest count that occurs",
-        ),
-        (lambda shape, size: counted(shape, size, lambda c: (c / c.max())[0, 0]), SHAPE),
     ],
     "sc.loss": [
         (
@@ -237,5 +240,125 @@ WRONG = {
             lambda y, C, D, W, t, size: sc(y, C, D, W, t, size).mean(0, keepdim=True),
             SHAPE,
         ),
+    ],
+    "sc.training_step": [
+        (
+            step(noise=lambda x, s, g: x),
+            "the model is shown the clean crops with noise of σ",
+            "no noise was added",
+        ),
+        (
+            step(noise=lambda x, s, g: drawn(x, s**2, g)),
+            "the model is shown the clean crops with noise of σ",
+            "σ times what?",
+        ),
+        (
+            step(noise=lambda x, s, g: x + s * torch.rand(x.shape, generator=g)),
+            "the model is shown the clean crops with noise of σ",
+            "σ times what?",
+        ),
+        (
+            step(noise=lambda x, s, g: drawn(x, s, g).clamp(0, 1)),
+            "the model is shown the clean crops with noise of σ",
+        ),
+        (
+            step(noise=lambda x, s, g: drawn(0 * x, s, g)),
+            "the model is shown the clean crops with noise of σ",
+            "on the clean crops",
+        ),
+        (
+            step(noise=lambda x, s, g: x + s * torch.randn(x.shape[1:], generator=g)),
+            "every crop has noise of its own",
+            "for how many crops",
+        ),
+        (
+            step(noise=lambda x, s, g: x + s * torch.randn_like(x)),
+            "the generator's seed decides about the noise, and nothing else does",
+            "generator=generator",
+        ),
+        (
+            step(noise=seeds_anew),
+            "the generator's seed decides about the noise, and nothing else does",
+            "not seeded anew",
+        ),
+        (
+            compares_with_noisy,
+            "it returns the loss of the estimate against the clean crops",
+            "near the clean crops",
+        ),
+        (
+            step(loss=lambda x, y, c: (x - y).square().sum() / len(x)),
+            "it returns the loss of the estimate against the clean crops",
+            "where do the counts go?",
+        ),
+        (
+            step(loss=lambda x, y, c: (x - y).square().mean()),
+            "it returns the loss of the estimate against the clean crops",
+            "the loss of exercise 2",
+        ),
+        (
+            step(before=False),
+            "it returns the loss of the estimate against the clean crops",
+            "before the step",
+        ),
+        (
+            step(finish=lambda value: value),
+            "it returns the loss of the estimate against the clean crops",
+            "loss.item()",
+        ),
+        (step(order="z"), "one step of the optimiser goes downhill", "it did not move"),
+        (step(order="zb"), "one step of the optimiser goes downhill", "it did not move"),
+        (step(order="bzs"), "one step of the optimiser goes downhill", "it did not move"),
+        (step(order="zsb"), "one step of the optimiser goes downhill", "it did not move"),
+        (step(times=2), "one step of the optimiser goes downhill", "one step only"),
+        (uphill, "one step of the optimiser goes downhill", "uphill"),
+        (
+            step(order="bs"),
+            "gradients of an earlier step are forgotten",
+            "backward adds to the gradients",
+        ),
+        (step(noise=adds_in_place), UNCHANGED),
+        (step(loss=lambda x, y, c: weighted(x.detach(), y, c)), RUNS, "does not require grad"),
+    ],
+    "sc.at_level": [
+        (
+            lambda model, y, sigma, trained: model(y),
+            "the model is shown noise as strong as it knows",
+            "what it is shown can",
+        ),
+        (
+            lambda model, y, sigma, trained: trained / sigma * model(y * sigma / trained),
+            "the model is shown noise as strong as it knows",
+            "stronger where it should be weaker",
+        ),
+        (
+            lambda model, y, s, t: (s / t) ** 2 * model(y / (s / t) ** 2),
+            "the model is shown noise as strong as it knows",
+            "deviations, or variances?",
+        ),
+        (
+            lambda model, y, sigma, trained: y + sigma / trained * (model(y) - y),
+            "the model is shown noise as strong as it knows",
+        ),
+        (
+            lambda model, y, sigma, trained: model(y * trained / sigma),
+            "a model that changes nothing changes nothing",
+            "undone after it",
+        ),
+        (
+            lambda model, y, s, t: s / t * model((y * t / s).clamp(-1, 1)),
+            "a model that changes nothing changes nothing",
+        ),
+        (
+            lambda model, y, s, t: (s / t * model(y * t / s)).clamp(0, 1),
+            "picture and noise twice as strong give twice the estimate",
+            "is anything clipped",
+        ),
+        (
+            lambda model, y, s, t: (s / t * model(y * t / s)).clamp(-1.5, 2.5),
+            "a brighter picture gives a brighter estimate",
+            "is anything clipped",
+        ),
+        (scales_weights, RUNS),
     ],
 }

@@ -145,11 +145,27 @@ def inverted_mask(patches, grid, window, count):
     return numbers, nearest
 
 
+def spreading(cross=8.0, own=8.0, per_pixel=lambda m: m, finish=torch.sqrt):
+    """The deviation of a noisy distance with one thing wrong."""
+
+    def answer(distances, m, sigma):
+        return finish(cross * sigma**2 * distances + own * per_pixel(m) * sigma**4)
+
+    return answer
+
+
+def adds_deviations(distances, m, sigma):
+    return (8 * sigma**2 * distances).sqrt() + math.sqrt(8 * m) * sigma**2
+
+
 def divided(shrink):
     return lambda x, y: shrink(squared_distances(x, y), len(x))
 
 
 EQUAL = "equal patches have distance 0"
+SCALES = "twice the picture and twice the noise: four times the distances, and their deviations"
+ONE_PIXEL = "equal patches of one pixel: as drawn 400,000 times"
+DIFFERENT = "different patches: as drawn 400,000 times"
 LENGTH = "the distance to zero is the squared length"
 WRONG = {
     "similarity.squared_distances": [
@@ -165,6 +181,28 @@ WRONG = {
             "entry (i, l) is the squared length of x_i − y_l",
             "what do rows and columns count?",
         ),
+    ],
+    "similarity.distance_spread": [
+        (spreading(finish=lambda variance: variance), SCALES, "or its square or root?"),
+        (lambda d, m, sigma: d.sqrt() + 0 * sigma, "without noise a distance does not vary"),
+        (spreading(own=0.0), ONE_PIXEL, "equal patches have unequal noise"),
+        (spreading(cross=4.0, own=2.0), ONE_PIXEL, "how many of the two patches"),
+        (spreading(own=12.0), ONE_PIXEL, "not yet a variance"),
+        (spreading(own=4.0), ONE_PIXEL, "how large is E u⁴"),
+        (
+            spreading(per_pixel=lambda m: m**2),
+            "each pixel brings its own noise, four times as many twice the deviation",
+            "or variances?",
+        ),
+        (
+            spreading(per_pixel=lambda m: 1.0),
+            "each pixel brings its own noise, four times as many twice the deviation",
+        ),
+        (spreading(cross=0.0), DIFFERENT, "is 0 on average: does it not vary?"),
+        (spreading(cross=2.0), DIFFERENT, "how often does the product"),
+        (spreading(cross=4.0), DIFFERENT, "how large are the variances"),
+        (adds_deviations, DIFFERENT, "deviations, or variances?"),
+        (lambda d, m, sigma: spreading()(d, m, sigma).mean(), SHAPE),
     ],
     "similarity.block_matching": [
         (matching(largest=True), "from near to far, and nobody twice", "which distances"),

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lessons_lib.exercises.answer import FINITE, RUNS, SHAPE, UNCHANGED
+from lessons_lib.exercises.answer import FINITE, RUNS, SHAPE, TYPE, UNCHANGED
 from lessons_lib.exercises.lesson_08 import group_attention
 from lessons_lib.exercises.lesson_08 import refresh as right_refresh
 from lessons_lib.ops.patches import extract_patches, overlap_add, overlap_average
@@ -22,6 +22,10 @@ AGREEING = "ν = 1, patches that agree: the similarities of these patches"
 HEARS = "what one patch says of a pixel is averaged with what the others say"
 MOVED = "adding one vector to all patches changes nothing"
 ONE_GROUP = "with κ = 0 all patches form one group"
+TURN = "a quarter turn has 1"
+MULTIPLE = "f and a multiple of f have the same"
+ELSEWHERE = "it is about f at z, not elsewhere"
+NOT_CONVEX = "the prox of a penalty that is not convex has 0"
 BY_ITSELF = "a patch that sees itself alone gets soft thresholding"
 
 
@@ -72,6 +76,40 @@ def divides_by_zero(codes, sigma, lam):
 def keeps_negative_factors(codes, sigma, lam):
     norm = (codes.square() @ sigma).sqrt().clamp_min(1e-12)
     return codes * (1 - lam * sigma.sum(dim=-2, keepdim=True).sqrt() / norm)
+
+
+def jacobian(f, z):
+    return torch.autograd.functional.jacobian(f, z)
+
+
+def asymmetry(f, z, half=2.0, size=torch.linalg.matrix_norm, guard=1e-300, relative=True):
+    """The distance from a prox with one thing wrong."""
+    slopes = jacobian(f, z)
+    whole = half * size(slopes) if relative else torch.tensor(half)
+    return float(size(slopes - slopes.T) / whole.clamp_min(guard))
+
+
+def expanding(f, z):
+    return max(float(torch.linalg.matrix_norm(jacobian(f, z), 2)) - 1, 0.0)
+
+
+def off_diagonal(f, z):
+    slopes = jacobian(f, z)
+    return float((slopes - slopes.diagonal().diag()).norm() / slopes.norm().clamp_min(1e-300))
+
+
+def turns_back(f, z):
+    slopes = jacobian(f, z)
+    return float((-torch.linalg.eigvalsh((slopes + slopes.T) / 2)).clamp_min(0).max())
+
+
+def antisymmetric_over_symmetric(f, z):
+    slopes = jacobian(f, z)
+    return float((slopes - slopes.T).norm() / (slopes + slopes.T).norm().clamp_min(1e-9))
+
+
+def of_the_result(f, z):
+    return float((f(z) - z).norm() / z.norm())
 
 
 def refresh(sigma, estimate, mean, shape, kappa, mask, nu, swap=False, add=True, subtract=True):
@@ -182,6 +220,35 @@ WRONG = {
             lambda z, s, lam: threshold(z, s[:1].expand_as(s), lam),
             "the members of a batch do not mix",
         ),
+    ],
+    "groupsc.far_from_prox": [
+        (lambda f, z: asymmetry(f, z, half=1.0), TURN, "largest number possible"),
+        (lambda f, z: asymmetry(f, z, relative=False, half=2 * 2**0.5), MULTIPLE, "relative to"),
+        (lambda f, z: asymmetry(f, z, guard=1e-3), MULTIPLE, "relative to"),
+        (
+            lambda f, z: asymmetry(f, z, size=lambda m: torch.linalg.matrix_norm(m, 2)),
+            "a shear has 0.41",
+            "not the largest stretch",
+        ),
+        (
+            lambda f, z: asymmetry(f, z) ** 2,
+            "a shear has 0.41",
+            "a root is missing",
+        ),
+        (
+            lambda f, z: asymmetry(f, z, size=lambda m: m.abs().sum()),
+            "a shear has 0.41",
+            "roots of sums of squares",
+        ),
+        (lambda f, z: asymmetry(f, z, guard=0.0), FINITE),
+        (lambda f, z: asymmetry(f, torch.ones_like(z)), ELSEWHERE, "where do you look"),
+        (antisymmetric_over_symmetric, TURN),
+        (expanding, NOT_CONVEX, "drive points apart"),
+        (off_diagonal, "the group prox has 0", "mix the entries"),
+        (turns_back, TURN, "not found out"),
+        (of_the_result, "soft thresholding has 0"),
+        (jacobian, TYPE),
+        (lambda f, z: 0.0, TURN, "not found out"),
     ],
     "groupsc.refresh": [
         (lambda *a: refresh(*a, swap=True), KEEPS),

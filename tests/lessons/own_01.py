@@ -35,3 +35,9 @@ def dct_denoise(noisy, threshold, size, stride):
     return overlap_average(
         torch.einsum("mk,bkn->bmn", basis, codes) + mean, noisy.shape[2:], size, stride
     )
+
+
+def best_factor(measured, sigma):
+    # (1 - g)² P + g² σ² with P + σ² measured: g = P / (P + σ²).
+    factors = 1 - sigma**2 / torch.where(measured > 0, measured, torch.ones_like(measured))
+    return torch.clip(factors, 0, 1)

@@ -24,6 +24,19 @@ def descend(loss, C, thresholds, rate):
         )
 
 
+def backward(z, thresholds, slopes):
+    # Three cases, and what each threshold's own entries add up to.
+    up = torch.where(z > thresholds, slopes, torch.zeros_like(slopes))
+    down = torch.where(z < -thresholds, slopes, torch.zeros_like(slopes))
+    total = down - up
+    while total.ndim > thresholds.ndim:
+        total = total.sum(0)
+    for axis in range(thresholds.ndim):
+        if thresholds.shape[axis] == 1:
+            total = total.sum(axis, keepdim=True)
+    return up + down, total
+
+
 def analytic_weights(dictionary):
     # The right inverse, found by a singular value decomposition.
     u, s, v = torch.linalg.svd(dictionary, full_matrices=False)

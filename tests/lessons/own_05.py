@@ -7,14 +7,6 @@ def centre(patches):
     return patches - mean, mean
 
 
-def border_weights(shape, size):
-    count = torch.zeros(shape)
-    for i in range(shape[0] - size + 1):
-        for j in range(shape[1] - size + 1):
-            count[i : i + size, j : j + size] += 1
-    return (count / count.max())[None, None]
-
-
 def weighted_loss(estimate, clean, counts):
     squares = ((estimate - clean) * counts / counts.amax()) ** 2
     return squares.sum(dim=(1, 2, 3)).mean()
@@ -28,3 +20,19 @@ def denoise(noisy, C, D, W, thresholds, size):
         residual = centred - torch.matmul(D, codes)
         codes = soft_threshold(codes + torch.matmul(C.T, residual), thresholds[k])
     return pieces.overlap_average(torch.matmul(W, codes) + mean, noisy.shape[2:], size)
+
+
+def training_step(model, optimizer, clean, counts, sigma, generator):
+    noise = torch.empty_like(clean).normal_(0, sigma, generator=generator)
+    loss = weighted_loss(model(clean + noise), clean, counts)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(loss.detach())
+
+
+def at_level(model, noisy, sigma, trained):
+    # Around the mean of each picture, which SC does not see anyway.
+    grey = noisy.mean(dim=(1, 2, 3), keepdim=True)
+    quieter = grey + (noisy - grey) * (trained / sigma)
+    return grey + (model(quieter) - grey) / (trained / sigma)

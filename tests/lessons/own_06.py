@@ -6,6 +6,14 @@ def squared_distances(x, y):
     return torch.cdist(x.T, y.T, compute_mode="donot_use_mm_for_euclid_dist") ** 2
 
 
+def distance_spread(distances, m, sigma):
+    # E u⁴ − (E u²)² = 3v² − v² for a pixel's noise, and v·(2a)² for its product with the picture.
+    v = sigma**2 + sigma**2
+    square = m * (3 * v**2 - v**2)
+    product = 4 * distances * v
+    return torch.sqrt(square + product)
+
+
 def block_matching(patches, grid, window, count):
     distances = squared_distances(patches, patches)
     distances[torch.arange(len(distances)), torch.arange(len(distances))] = 0

@@ -15,6 +15,13 @@ def relaxed_group_threshold(z, similarity, threshold):
     return factor * z
 
 
+def far_from_prox(f, z):
+    moves = torch.func.jacrev(f)(z)
+    whole = float((moves**2).sum())
+    back = float((moves * moves.T).sum())
+    return 0.0 if whole == 0 else max(0.0, (1 - back / whole) / 2) ** 0.5
+
+
 def refresh(similarity, estimate, mean, shape, kappa, mask, nu):
     size = int(estimate.shape[1] ** 0.5 + 0.5)
     image = overlap_average(estimate + mean, shape, size)
