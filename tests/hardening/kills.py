@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import http.server
 import json
+import math
 import os
 import random
 import shutil
@@ -23,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pooch  # noqa: F401  (loaded here, once, and not in every child)
+import requests  # noqa: F401
 import torch
 
 from lessons_lib import data
@@ -46,10 +49,14 @@ def in_child(work: Callable[[], None], kill_after: float | None) -> bool:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             os._exit(1)
         os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    end = time.monotonic() + (math.inf if kill_after is None else kill_after)
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() >= end:
+            os.kill(child, signal.SIGKILL)
+            ended = os.waitpid(child, 0)
+            break
+        time.sleep(0.001)
+    code = os.waitstatus_to_exitcode(ended[1])
     assert code in (0, -signal.SIGKILL), f"the child failed: {code}"
     return code == 0
 
