@@ -42,10 +42,34 @@ def brute_force(z: Tensor, beta: Tensor, lam: float, gamma: float, candidates: T
     return candidates[table.argmin(dim=0)]
 
 
+def many_magnets(z: Tensor, places: Tensor, strengths: Tensor) -> Tensor:
+    """Proximal operator of any number of weighted distances, each entry by itself.
+
+    ``argmin over u of ½(u − z)² + Σ_l w_l |u − β_l|``
+
+    Between two neighbouring places the penalty has one slope s, and the minimiser can only be
+    ``z − s``; or it is a place. Of these ``2L + 1`` numbers it is the median.
+
+    Args:
+        z: where the gradient step has led, any shape.
+        places: β, ``(L, ...)``, in any order.
+        strengths: w, of the same shape, not negative.
+
+    Returns:
+        As ``z``.
+
+    Source: Li, Osher, *A new median formula with applications to PDE based denoising*, 2009.
+    """
+    places, order = places.sort(dim=0)
+    passed = strengths.gather(0, order).cumsum(dim=0)
+    slopes = 2 * torch.cat([torch.zeros_like(passed[:1]), passed]) - passed[-1]
+    return torch.cat([places, z - slopes]).median(dim=0).values
+
+
 def average_codes(codes: Tensor, similarity: Tensor) -> Tensor:
     """β: for each patch the average code of the patches that resemble it.
 
-    ``β_i = Σ_l Σ_li z_l / Σ_l Σ_li``
+    ``β_i = Σ_l Σ_li α_l / Σ_l Σ_li``
 
     Args:
         codes: ``(B, K, N)``.
@@ -70,10 +94,10 @@ def csr_step(
 ) -> Tensor:
     """One step of trainable CSR, from codes ``(B, K, N)`` to codes ``(B, K, N)``.
 
-    ``z ← prox of Λ(‖·‖₁ + γ‖· − β‖₁) at z + Cᵀ(y − Dz)``
+    ``α ← prox of Λ(‖·‖₁ + γ‖· − β‖₁) at α + Cᵀ(y − Dα)``
 
     Args:
-        codes: ``z``.
+        codes: ``α``.
         patches: ``y``, ``(B, m, N)``, centred.
         C: ``(m, K)``.
         D: ``(m, K)``.
@@ -305,6 +329,161 @@ THRESHOLD.agrees(
         (torch.randn(4, 6), torch.randn(4, 6), torch.rand(4, 1), torch.tensor(0.8)),
         (torch.zeros(3, 3), torch.zeros(3, 3), 0.4, 0.5),
         (torch.ones(3, 3), torch.ones(3, 3), 0.4, 2.0),
+    ]
+)
+
+
+MANY = Exercise("csr.many_magnets", many_magnets)
+
+
+def _magnets(count: int, *shape: int) -> tuple[Tensor, Tensor, Tensor]:
+    """``z``, places and strengths, all random, in float64."""
+    z, places = (2 * torch.randn(*size, dtype=torch.float64) for size in (shape, (count, *shape)))
+    return z, places, torch.rand(count, *shape, dtype=torch.float64)
+
+
+@MANY.holds("magnets without strength do nothing", cause="must u be a place?")
+def no_strength(answer: Answer) -> None:
+    z, places, strengths = _magnets(3, 6)
+    same(answer(z, places, 0 * strengths), z, case="6 random numbers, 3 magnets of strength 0")
+
+
+@MANY.holds("one magnet at 0 is soft thresholding, exactly", cause="a formula, or a grid?")
+def one_at_zero(answer: Answer) -> None:
+    z = torch.tensor([-3.0, -0.7, -0.2, 0.0, 0.5, 0.71, 3.0])
+    found = answer(z, torch.zeros(1, 7), torch.full((1, 7), 0.7))
+    mistakes = [
+        (prox.soft_threshold(z, 1.4), "the slope of a magnet is its strength, not twice that"),
+        (prox.soft_threshold(z, 0.35), "the slope of ½(u − z)² is u − z, without a factor"),
+        (torch.zeros(7), "must u be a place?"),
+    ]
+    same(
+        found,
+        prox.soft_threshold(z, 0.7),
+        case="z from −3 to 3, a magnet of 0.7 at 0",
+        cause=likely_cause(found, mistakes),
+    )
+
+
+@MANY.holds("one magnet elsewhere is the same from there", cause="towards its place, or towards 0?")
+def one_elsewhere(answer: Answer) -> None:
+    z = torch.tensor([-3.0, 0.2, 0.9, 1.5, 4.0])
+    place = torch.tensor([[0.5, 0.5, 1.0, -2.0, 3.8]])
+    same(
+        answer(z, place, torch.full((1, 5), 0.7)),
+        place[0] + prox.soft_threshold(z - place[0], 0.7),
+        case="5 numbers, each with one magnet of 0.7",
+    )
+
+
+@MANY.holds("two magnets, one of them at 0, are Proposition 1")
+def two_magnets(answer: Answer) -> None:
+    z, places, _ = _magnets(2, 40)
+    places[0] = 0
+    strengths = torch.tensor([[0.6], [0.9]], dtype=z.dtype).expand(2, 40)
+    found = answer(z, places, strengths)
+    ends = [places[0], places[1], z - 1.5, z + 1.5, z - 0.3 * places[1].sign()]
+    backwards = torch.stack(ends).median(dim=0).values
+    unsorted = torch.stack([*ends[:-1], z + 0.3]).median(dim=0).values
+    chain = places[1] + prox.soft_threshold(prox.soft_threshold(z, 0.6) - places[1], 0.9)
+    other = prox.soft_threshold(places[1] + prox.soft_threshold(z - places[1], 0.9), 0.6)
+    mean = 0.6 * places[1]
+    one_by_one = "one magnet after the other: does the first pull to where the second wants it?"
+    mistakes = [
+        (backwards, "between two magnets, which of them pulls upwards?"),
+        (unsorted, "where a place goes, its strength has to go along"),
+        (chain, one_by_one),
+        (other, one_by_one),
+        (
+            mean + prox.soft_threshold(z - mean, 1.5),
+            "one magnet in the middle is not two: where are the kinks of the cost?",
+        ),
+    ]
+    same(
+        found,
+        prox.csr_threshold(z, places[1], 0.6, 1.5),
+        case="40 random numbers, magnets of 0.6 at 0 and of 0.9 at random places",
+        cause=likely_cause(found, mistakes)
+        or "what is the slope of the penalty below, between and above the two?",
+    )
+
+
+@MANY.holds(
+    "the order of the magnets does not matter",
+    cause="where a place goes, its strength has to go along",
+)
+def order_of_magnets(answer: Answer) -> None:
+    z, places, strengths = _magnets(4, 5)
+    same(
+        answer(z, places[[2, 0, 3, 1]], strengths[[2, 0, 3, 1]]),
+        answer(z, places.sort(dim=0)[0], strengths.gather(0, places.sort(dim=0)[1])),
+        case="4 magnets in another order, and from the lowest to the highest",
+    )
+
+
+@MANY.holds("two magnets in one place are one of both strengths", cause="does a tie get lost?")
+def one_place(answer: Answer) -> None:
+    z, places, strengths = _magnets(3, 8)
+    z[:3] = places[0, :3]
+    twice = torch.cat([places, places])
+    same(
+        answer(z, twice, torch.cat([strengths, 0.5 * strengths])),
+        answer(z, places, 1.5 * strengths),
+        case="3 magnets, and the same 3 as pairs",
+    )
+
+
+@MANY.holds("turning all signs turns the sign of the result")
+def many_odd(answer: Answer) -> None:
+    z, places, strengths = _magnets(4, 9)
+    same(
+        answer(-z, -places, strengths),
+        -answer(z, places, strengths),
+        case="9 random numbers, 4 magnets, and their negatives",
+    )
+
+
+@MANY.holds("moving everything moves the result", cause="is 0 a special place?")
+def moved(answer: Answer) -> None:
+    z, places, strengths = _magnets(4, 9)
+    same(
+        answer(z + 3, places + 3, strengths),
+        answer(z, places, strengths) + 3,
+        case="9 random numbers, 4 magnets, and all of them plus 3",
+    )
+
+
+@MANY.holds("is the minimiser of the cost")
+def many_optimal(answer: Answer) -> None:
+    for count in (1, 2, 3, 6):
+        z, places, strengths = _magnets(count, 7)
+        strengths[0, :3] = 0
+
+        def objective(
+            u: Tensor, z: Tensor = z, places: Tensor = places, strengths: Tensor = strengths
+        ) -> Tensor:
+            return (u - z).square().sum() / 2 + (strengths * (u - places).abs()).sum()
+
+        found = answer(z, places, strengths)
+        ensure_minimal(objective, found, case=f"7 random numbers, L = {count}")
+        for place in places:
+            cheaper = (place - z).square() / 2 + (strengths * (place - places).abs()).sum(dim=0)
+            own = (found - z).square() / 2 + (strengths * (found - places).abs()).sum(dim=0)
+            ensure(
+                bool((own <= cheaper + 1e-6).all()),
+                case=f"7 random numbers, L = {count}",
+                expected="no magnet is a cheaper place",
+                actual=f"one is, by {(own - cheaper).max().item():.4g}",
+            )
+
+
+MANY.agrees(
+    lambda: [
+        _magnets(5, 3, 4),
+        _magnets(2, 2, 3, 4),
+        (torch.randn(6), torch.randn(3, 6), torch.rand(3, 6)),
+        (torch.zeros(4), torch.zeros(3, 4), torch.ones(3, 4)),
+        (torch.ones(2, 3), torch.ones(1, 2, 3), torch.zeros(1, 2, 3)),
     ]
 )
 

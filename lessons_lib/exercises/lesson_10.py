@@ -9,7 +9,7 @@ from torch import Tensor
 from lessons_lib.degradations import BayerMosaic
 from lessons_lib.exercises.answer import Answer
 from lessons_lib.exercises.core import Exercise
-from lessons_lib.exercises.properties import ensure_batchwise, likely_cause, same
+from lessons_lib.exercises.properties import ensure, ensure_batchwise, likely_cause, same
 from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
 from lessons_lib.ops.dictionary import normalize_atoms
 from lessons_lib.ops.patches import measured_mean
@@ -21,10 +21,10 @@ def masked_step(
 ) -> Tensor:
     """One step of SC on patches of which some entries were not measured.
 
-    ``z ← S_Λ(z + Cᵀ(M ⊙ (y − Dz)))``
+    ``α ← S_Λ(α + Cᵀ(M ⊙ (y − Dα)))``
 
     Args:
-        codes: ``z``, ``(B, K, N)``.
+        codes: ``α``, ``(B, K, N)``.
         patches: ``y``, ``(B, m, N)``, centred; anything where nothing was measured.
         known: ``M``, ``(B, m, N)``, 1 where an entry was measured, else 0.
         C: ``(m, K)``.
@@ -48,21 +48,26 @@ def noise_level(patches: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(covariance)[0].clamp_min(0).sqrt()
 
 
-def pick_level(sigma: Tensor, levels: Tensor, thresholds: Tensor) -> Tensor:
-    """For each image the thresholds of the level that is nearest to its noise.
+def between_levels(sigma: Tensor, levels: Tensor, rows: Tensor) -> Tensor:
+    """For each image a row, of the rows that belong to the two levels around its noise.
+
+    Linear in σ between two levels, constant beyond the last ones: what is proportional to the level
+    becomes proportional to σ.
 
     Args:
         sigma: ``(B,)``.
-        levels: ``(L,)``, increasing.
-        thresholds: ``(L, K)``.
+        levels: ``(L,)``, increasing, two at least.
+        rows: ``(L, K)``: thresholds, or the pixels of estimates.
 
     Returns:
-        ``(B, K, 1)``, as `soft_threshold` wants them for codes ``(B, K, N)``.
+        ``(B, K)``.
 
-    Source: GroupSC §3.4.
+    Source: GroupSC §3.4 has the nearest level's row.
     """
-    nearest = (sigma[:, None] - levels).abs().argmin(dim=1)
-    return thresholds[nearest][:, :, None]
+    upper = torch.searchsorted(levels, sigma).clamp(1, len(levels) - 1)
+    low, high = levels[upper - 1], levels[upper]
+    share = ((sigma - low) / (high - low)).clamp(0, 1)[:, None]
+    return (1 - share) * rows[upper - 1] + share * rows[upper]
 
 
 def restore_luma(rgb: Tensor, restore_gray: Callable[[Tensor], Tensor]) -> Tensor:
@@ -309,48 +314,126 @@ LEVEL.agrees(
 )
 
 
-PICK = Exercise("inverse.pick_level", pick_level)
+BETWEEN = Exercise("inverse.between_levels", between_levels)
 
 
-@PICK.holds("an image at a level gets the thresholds of that level")
+def _three_levels() -> tuple[Tensor, Tensor]:
+    """Levels 5, 10, 25 and random rows (3, 4)."""
+    return torch.tensor([5.0, 10.0, 25.0]), torch.rand(3, 4)
+
+
+@BETWEEN.holds("at a level it is the row of that level")
 def at_a_level(answer: Answer) -> None:
-    levels, thresholds = torch.tensor([5.0, 10.0, 25.0]), torch.rand(3, 4)
-    found = answer(torch.tensor([25.0, 5.0]), levels, thresholds)
+    levels, rows = _three_levels()
+    found = answer(torch.tensor([25.0, 5.0, 10.0]), levels, rows)
     mistakes = [
-        (thresholds[[0, 2], :, None], "the nearest, or the farthest?"),
-        (thresholds[[2, 2], :, None], "is the sign of a difference taken away?"),
+        (rows[[0, 2, 1]], "is the nearer level the one with the larger share?"),
+        (rows[[0, 2, 0]], "the nearest, or the farthest?"),
+        (rows[[2, 2, 2]], "is the sign of a difference taken away?"),
     ]
     same(
         found,
-        thresholds[[2, 0], :, None],
-        case="levels 5, 10, 25; images of 25 and 5",
-        cause=likely_cause(found, mistakes) or "which row belongs to which image?",
+        rows[[2, 0, 1]],
+        case="levels 5, 10, 25; images of 25, 5 and 10",
+        cause=likely_cause(found, mistakes)
+        or "where the noise is at a level, what share is left for the others?",
     )
 
 
-@PICK.holds("between two levels the nearer one counts", cause="the nearest, or the next above?")
-def nearer(answer: Answer) -> None:
-    levels, thresholds = torch.tensor([5.0, 10.0, 25.0]), torch.rand(3, 4)
-    same(
-        answer(torch.tensor([7.0, 8.0, 17.0, 18.0]), levels, thresholds),
-        thresholds[[0, 1, 1, 2], :, None],
-        case="levels 5, 10, 25; images of 7, 8, 17 and 18",
-    )
-
-
-@PICK.holds("beyond the last level the last one counts")
+@BETWEEN.holds(
+    "beyond the first and the last level their rows count",
+    cause="can a share be negative, or more than 1?",
+)
 def beyond(answer: Answer) -> None:
-    levels, thresholds = torch.tensor([5.0, 10.0, 25.0]), torch.rand(3, 4)
+    levels, rows = _three_levels()
     same(
-        answer(torch.tensor([90.0, 0.1]), levels, thresholds),
-        thresholds[[2, 0], :, None],
-        case="levels 5, 10, 25; images of 90 and 0.1",
+        answer(torch.tensor([90.0, 0.1, 0.0]), levels, rows),
+        rows[[2, 0, 0]],
+        case="levels 5, 10, 25; images of 90, 0.1 and 0",
     )
 
 
-PICK.agrees(
+@BETWEEN.holds("equal rows come out as they are", cause="do the shares sum to 1?")
+def equal_rows(answer: Answer) -> None:
+    levels, rows = _three_levels()
+    same(
+        answer(torch.tensor([7.0, 18.0, 3.0]), levels, rows[:1].expand(3, 4)),
+        rows[:1].expand(3, 4),
+        case="levels 5, 10, 25 with the same row; images of 7, 18 and 3",
+    )
+
+
+@BETWEEN.holds("only the two levels around the noise count", cause="which rows have a share?")
+def two_levels(answer: Answer) -> None:
+    levels, rows = torch.tensor([5.0, 10.0, 25.0, 50.0]), torch.rand(4, 3)
+    others = rows.clone()
+    others[[0, 3]] = 9.0
+    same(
+        answer(torch.tensor([11.0, 17.0, 24.0]), levels, others),
+        answer(torch.tensor([11.0, 17.0, 24.0]), levels, rows),
+        case="levels 5, 10, 25, 50; images of 11, 17, 24; other rows for 5 and 50",
+    )
+
+
+@BETWEEN.holds("a little more noise never makes it jump", cause="nearest, or in between?")
+def no_jump(answer: Answer) -> None:
+    levels, rows = _three_levels()
+    sigma = torch.linspace(2, 30, 2801)  # 0.01 apart
+    found = answer(sigma, levels, rows)
+    jump = (found[1:] - found[:-1]).abs().max().item()
+    ensure(
+        jump < 0.02,
+        case="levels 5, 10, 25; noise from 2 to 30 in steps of 0.01, rows of numbers from 0 to 1",
+        expected="no step changes a row by more than 0.02",
+        actual=f"one changes it by {jump:.3g}",
+    )
+
+
+@BETWEEN.holds("what is proportional to the level becomes proportional to the noise")
+def proportional(answer: Answer) -> None:
+    levels, factors = torch.tensor([5.0, 10.0, 25.0]), torch.tensor([1.0, 0.3, -2.0])
+    sigma = torch.tensor([6.0, 7.5, 9.0, 12.0, 20.0])
+    found = answer(sigma, levels, levels[:, None] * factors)
+    wanted = sigma[:, None] * factors
+    low, high = torch.tensor([5.0, 5, 5, 10, 10]), torch.tensor([10.0, 10, 10, 25, 25])
+    share = (sigma - low) / (high - low)
+    shares = [
+        ((sigma / low).log() / (high / low).log(), "are the shares linear in σ, or in its log?"),
+        (
+            (sigma**2 - low**2) / (high**2 - low**2),
+            "are the shares linear in σ, or in the variance?",
+        ),
+        (1 - share, "is the nearer level the one with the larger share?"),
+        (share * share * (3 - 2 * share), "smooth, but which shares make 7.5 of 5 and 10?"),
+        (torch.full_like(share, 0.5), "does the share depend on where between the two σ lies?"),
+    ]
+    mistakes = [((low + part * (high - low))[:, None] * factors, words) for part, words in shares]
+    same(
+        found,
+        wanted,
+        case="levels 5, 10, 25, rows 1, 0.3 and −2 times the level; noise 6, 7.5, 9, 12, 20",
+        cause=likely_cause(found, mistakes) or "which shares make 7.5 of 5 and 10, and 9, and 6?",
+    )
+
+
+@BETWEEN.holds("each image has its own row")
+def own_row(answer: Answer) -> None:
+    levels, rows = _three_levels()
+    sigma = torch.tensor([24.0, 6.0, 90.0, 6.0])
+    whole = answer(sigma, levels, rows)
+    for i in range(4):
+        alone = answer(sigma[i : i + 1], levels, rows)
+        same(whole[i : i + 1], alone, case=f"image {i} of 4, and it alone")
+
+
+BETWEEN.agrees(
     lambda: [
-        (torch.tensor([3.0, 30.0, 14.0]), torch.tensor([2.0, 9.0, 16.0, 40.0]), torch.rand(4, 6))
+        (torch.tensor([3.0, 30.0, 14.0]), torch.tensor([2.0, 9.0, 16.0, 40.0]), torch.rand(4, 6)),
+        (
+            torch.tensor([3.0, 14.0], dtype=torch.float64),
+            torch.tensor([2.0, 9.0], dtype=torch.float64),
+            torch.rand(2, 5, dtype=torch.float64),
+        ),
     ]
 )
 

@@ -13,6 +13,9 @@ MINIMISER = "is the minimiser of the cost"
 ODD = "turning the signs of z and β turns the sign of the result"
 LONER = "a patch that resembles no other keeps its own code"
 SC_STEP = "without γ it is a step of SC"
+NO_STRENGTH = "magnets without strength do nothing"
+AT_ZERO = "one magnet at 0 is soft thresholding, exactly"
+TWO = "two magnets, one of them at 0, are Proposition 1"
 STICKS = "a strong pull moves all that is near to β exactly"
 
 
@@ -29,6 +32,57 @@ def nearer(z, beta, lam, gamma):
     """Pulls to zero or to β, whichever is nearer: not to both."""
     towards = soft_threshold(z - beta, lam * gamma) + beta
     return torch.where(z.abs() < (z - beta).abs(), soft_threshold(z, lam), towards)
+
+
+def magnets(z, places, strengths, *, sort=True, factor=1.0):
+    """The prox of many magnets with one thing wrong."""
+    order = places.sort(dim=0).indices
+    if sort:
+        strengths = strengths.gather(0, order)
+    passed = torch.cat([0 * strengths[:1], strengths.cumsum(dim=0)])
+    slopes = factor * (2 * passed - passed[-1])
+    return torch.cat([places.gather(0, order), z - slopes]).median(dim=0).values
+
+
+def inner_signs(z, places, strengths):
+    """The slopes between the magnets with the wrong sign; those outside are right."""
+    places, order = places.sort(dim=0)
+    passed = torch.cat([0 * strengths[:1], strengths.gather(0, order).cumsum(dim=0)])
+    slopes = 2 * passed - passed[-1]
+    slopes[1:-1] *= -1
+    return torch.cat([places, z - slopes]).median(dim=0).values
+
+
+def one_by_one(z, places, strengths):
+    for place, strength in zip(places, strengths, strict=True):
+        z = place + soft_threshold(z - place, strength)
+    return z
+
+
+def in_the_middle(z, places, strengths):
+    total = strengths.sum(dim=0)
+    middle = (places * strengths).sum(dim=0) / total.clamp_min(1e-9)
+    return middle + soft_threshold(z - middle, total)
+
+
+def cheapest_place(z, places, strengths):
+    costs = (places - z).square() / 2
+    costs = costs + (strengths * (places[:, None] - places).abs()).sum(dim=1)
+    return places.gather(0, costs.argmin(dim=0, keepdim=True))[0]
+
+
+def on_a_grid(z, places, strengths):
+    grid = torch.linspace(-10, 10, 4002, dtype=z.dtype).view(-1, *[1] * z.ndim)
+    costs = (grid - z).square() / 2
+    for place, strength in zip(places, strengths, strict=True):
+        costs = costs + strength * (grid - place).abs()
+    return grid.flatten()[costs.argmin(dim=0)]
+
+
+def no_ties(z, places, strengths):
+    """Magnets in one place are taken for one, of the strength of the last of them."""
+    again = torch.stack([(places[i + 1 :] == places[i]).any(dim=0) for i in range(len(places))])
+    return magnets(z, places, strengths.masked_fill(again, 0))
 
 
 def step(codes, patches, C, D, similarity, threshold, gamma, late=False, first=False, sign=1.0):
@@ -131,6 +185,27 @@ WRONG = {
             MINIMISER,
         ),
         (in_place, UNCHANGED),
+    ],
+    "csr.many_magnets": [
+        (one_by_one, TWO, "one magnet after the other"),
+        (in_the_middle, TWO, "in the middle is not two"),
+        (cheapest_place, NO_STRENGTH, "must u be a place?"),
+        (on_a_grid, NO_STRENGTH),
+        (
+            lambda z, b, w: magnets(z, b, w, sort=False),
+            TWO,
+            "has to go along",
+        ),
+        (inner_signs, TWO, "which of them pulls upwards?"),
+        (lambda z, b, w: magnets(z, b, w, factor=2.0), AT_ZERO, "not twice that"),
+        (lambda z, b, w: magnets(z, b, w, factor=0.5), AT_ZERO, "without a factor"),
+        (no_ties, "two magnets in one place are one of both strengths", "a tie"),
+        (
+            lambda z, b, w: soft_threshold(z, w.sum(dim=0)),
+            "one magnet elsewhere is the same from there",
+            "or towards 0?",
+        ),
+        (lambda z, b, w: csr_threshold(z, b[-1], w[0], w[-1] / w[0]), FINITE),
     ],
     "csr.average": [
         (lambda z, s: z @ s, LONER, "made to sum to 1"),

@@ -13,7 +13,8 @@ GREY = "a patch of one grey has that grey for its mean"
 ALIKE = "red, green and blue count alike"
 BRIGHT = "brightness does not matter"
 ALONE = "of pictures that fill two directions it sees the noise alone"
-AT_LEVEL = "an image at a level gets the thresholds of that level"
+AT_LEVEL = "at a level it is the row of that level"
+PROPORTIONAL = "what is proportional to the level becomes proportional to the noise"
 IDENTITY = "a restoration that changes nothing changes nothing"
 
 
@@ -37,6 +38,20 @@ def not_zero(patches, channels):
 def smallest(values):
     """The root of the smallest eigenvalue of a matrix of squares."""
     return torch.linalg.eigvalsh(values)[0].clamp_min(0).sqrt()
+
+
+def mixed(sigma, levels, rows, *, of=lambda level: level, bend=lambda share: share, clip=True):
+    """A mixture of two rows, in shares that may be wrong."""
+    upper = torch.searchsorted(levels, sigma).clamp(1, len(levels) - 1)
+    low, high = of(levels[upper - 1]), of(levels[upper])
+    share = (of(sigma) - low) / (high - low)
+    share = bend(share.clamp(0, 1) if clip else share)[:, None]
+    return rows[upper - 1] + share * (rows[upper] - rows[upper - 1])
+
+
+def by_distance(sigma, levels, rows):
+    """All levels take part, the nearer the more."""
+    return torch.softmax(-(sigma[:, None] - levels).abs(), dim=1) @ rows
 
 
 def in_rgb(rgb, restore_gray):
@@ -114,21 +129,42 @@ WRONG = {
             "agrees with the library",
         ),
     ],
-    "inverse.pick_level": [
+    "inverse.between_levels": [
         (
-            lambda s, levels, t: t[torch.bucketize(s, levels[:-1])][..., None],
-            "between two levels the nearer one counts",
-        ),
-        (lambda s, levels, t: t[(s[:, None] - levels).abs().argmin(dim=1)], SHAPE),
-        (
-            lambda s, levels, t: t[(s[:, None] - levels).abs().argmax(dim=1)][..., None],
-            AT_LEVEL,
-            "or the farthest?",
+            lambda s, levels, rows: rows[(s[:, None] - levels).abs().argmin(dim=1)],
+            "a little more noise never makes it jump",
+            "or in between?",
         ),
         (
-            lambda s, levels, t: t[(s[:, None] - levels).argmin(dim=1)][..., None],
+            lambda s, levels, rows: mixed(s, levels, rows, of=torch.log),
+            PROPORTIONAL,
+            "or in its log?",
+        ),
+        (
+            lambda s, levels, rows: mixed(s, levels, rows, of=torch.square),
+            PROPORTIONAL,
+            "or in the variance?",
+        ),
+        (
+            lambda s, levels, rows: mixed(s, levels, rows, bend=lambda t: t * t * (3 - 2 * t)),
+            PROPORTIONAL,
+            "smooth",
+        ),
+        (
+            lambda s, levels, rows: mixed(s, levels, rows, clip=False),
+            "beyond the first and the last level their rows count",
+            "more than 1",
+        ),
+        (lambda s, levels, rows: mixed(s, levels, rows.flip(0)), AT_LEVEL, "the larger share"),
+        (by_distance, AT_LEVEL, "what share is left"),
+        (
+            lambda s, levels, rows: mixed(s, levels, rows)[..., None],
+            SHAPE,
+        ),
+        (
+            lambda s, levels, rows: mixed(s, levels[[0, -1]], rows[[0, -1]]),
             AT_LEVEL,
-            "the sign of a difference",
+            "what share is left",
         ),
     ],
     "inverse.restore_luma": [

@@ -21,6 +21,17 @@ def csr_threshold(z, beta, lam, gamma):
     return mirrored * soft_threshold(inner, lam)
 
 
+def many_magnets(z, places, strengths):
+    # Climb the staircase: start below all magnets, and pass one after the other.
+    order = places.argsort(dim=0)
+    slope = -strengths.sum(dim=0)
+    u = z - slope
+    for place, strength in zip(places.gather(0, order), strengths.gather(0, order), strict=True):
+        slope = slope + 2 * strength
+        u = torch.where(u > place, torch.maximum(place, z - slope), u)
+    return u
+
+
 def average_codes(codes, similarity):
     weights = similarity / similarity.sum(dim=1, keepdim=True)
     return torch.einsum("bkn,bnm->bkm", codes, weights)

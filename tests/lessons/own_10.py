@@ -22,11 +22,21 @@ def noise_level(patches):
     return torch.linalg.eigvalsh(torch.cov(patches)).min().clamp(min=0).sqrt()
 
 
-def pick_level(sigma, levels, thresholds):
-    picked = []
+def between_levels(sigma, levels, rows):
+    made = []
     for one in sigma:
-        picked.append(thresholds[int((levels - one).abs().argmin())])
-    return torch.stack(picked)[..., None]
+        shares = torch.zeros_like(levels)
+        if one <= levels[0]:
+            shares[0] = 1
+        elif one >= levels[-1]:
+            shares[-1] = 1
+        else:
+            after = int((levels < one).sum())
+            gap = levels[after] - levels[after - 1]
+            shares[after], shares[after - 1] = one - levels[after - 1], levels[after] - one
+            shares = shares / gap
+        made.append(shares @ rows)
+    return torch.stack(made)
 
 
 def restore_luma(rgb, restore_gray):
