@@ -10,12 +10,13 @@
 #
 # - derive soft thresholding as a proximal operator, and check it by brute force;
 # - write ISTA with a step size that you can justify, and know when to stop it;
-# - read a convergence plot, and say what FISTA's momentum buys;
+# - bound the minimum from below without knowing it, and stop on the gap;
+# - accelerate ISTA to FISTA, and hold both to their guarantees;
 # - explain why $\ell_1$ codes are too small, undo it, and beat lesson 01 on a photograph.
 #
 # **Before you start**
 #
-# - **Time:** 75 minutes; all cells together run in half a minute.
+# - **Time:** 90 minutes; all cells together run in half a minute.
 # - **You need:** lesson 01; gradients; the largest eigenvalue of a matrix.
 # - **Source:** B. Lecouat, J. Ponce, J. Mairal, *Fully trainable and interpretable non-local
 #   sparse models for image restoration*, 2020 (GroupSC), §2: eq. 1 and 3. A. Beck, M. Teboulle,
@@ -107,8 +108,7 @@ figure
 # **What to notice.** One edge explains more than one wave, of course. But three atoms with edges
 # leave about as little as five waves: the edges pay all along. The same picture needs fewer
 # numbers, and each number that we need not keep is noise that we can drop.
-
-# %% [markdown]
+#
 # ## 2. What replaces the threshold?
 #
 # With $K > m$ atoms, counting non-zero entries is combinatorially hard. The paper's eq. 1 counts
@@ -267,8 +267,8 @@ ista = check("ista.ista", ista)
 
 
 # %%
-def too_far() -> tuple[str, str]:
-    _, values = ista(Y[:, ::257], D, 3 * sigma, 3 / L, 30)
+def too_far(few=Y[:, ::257], D=D, lam=3 * sigma, L=L, ista=ista) -> tuple[str, str]:
+    _, values = ista(few, D, lam, 3 / L, 30)
     ratio = float(values[-1] / values[0])
     right = "c" if ratio > 10 else "a" if ratio < 0.9 else "b"
     return right, f"After 30 iterations the objective is {ratio:.1g} times that after the first."
@@ -359,74 +359,148 @@ figure
 # optimal, and the picture is the proof. It takes long: at 100 iterations one of the edges is still
 # off by a third of $\lambda$.
 #
-# The library stops on a stronger certificate: a number that no objective can go below. Take any
-# vector $\boldsymbol\theta$ with $\lVert \mathbf D^\top \boldsymbol\theta \rVert_\infty \le
-# \lambda$, that is, one that correlates with no atom by more than $\lambda$. Expand $\frac12
-# \lVert \mathbf r - \boldsymbol\theta \rVert^2 \ge 0$, and put $\mathbf r = \mathbf y - \mathbf D
-# \boldsymbol\alpha$ into the product. For *every* code,
+# A number per patch would be handier than a picture. Every code bounds the minimum from above, by
+# its own objective. A bound from below that is nearly as high would prove that both are near.
 #
-# $$ \tfrac12 \lVert \mathbf r \rVert^2 + \lambda \lVert \boldsymbol\alpha \rVert_1 \;\ge\;
-#    \boldsymbol\theta^\top \mathbf r - \tfrac12 \lVert \boldsymbol\theta \rVert^2 + \lambda
-#    \lVert \boldsymbol\alpha \rVert_1 \;=\; \boldsymbol\theta^\top \mathbf y - \tfrac12 \lVert
-#    \boldsymbol\theta \rVert^2 + \bigl( \lambda \lVert \boldsymbol\alpha \rVert_1 -
-#    (\mathbf D^\top \boldsymbol\theta)^\top \boldsymbol\alpha \bigr) \;\ge\;
-#    \boldsymbol\theta^\top \mathbf y - \tfrac12 \lVert \boldsymbol\theta \rVert^2 , $$
+# ### Exercise 5: a bound from below
 #
-# since no entry of $\mathbf D^\top \boldsymbol\theta$ exceeds $\lambda$, so that the bracket is
-# not negative. The **dual problem** asks for the largest of these lower bounds. At the solution
-# $\boldsymbol\theta = \mathbf r$ is allowed, by the optimality conditions, and all signs are
-# equalities. Before, we shrink: $\boldsymbol\theta = \mathbf r \min(1, \lambda / \lVert \mathbf
-# D^\top \mathbf r \rVert_\infty)$. Objective minus bound is the **duality gap**
+# Take any vector $\mathbf r$, the residual of a bad code perhaps, and make a number of it that the
+# objective of *no* code $\boldsymbol\alpha$ goes below. Multiples of $\mathbf r$ give such numbers
+# if they are not too long: return the largest that a multiple, positive or negative, can give. If
+# $\mathbf r$ is the residual of the solution, it must be the minimum itself. Your function knows
+# neither the minimum nor a code. The formula is yours to find: take pencil and paper.
 #
-# $$ G = \tfrac12 \lVert \mathbf r \rVert^2 + \lambda \lVert \boldsymbol\alpha \rVert_1 -
-#    \boldsymbol\theta^\top \mathbf y + \tfrac12 \lVert \boldsymbol\theta \rVert^2 . $$
+# *Expect* bounds below that come up to meet the objective, and somebody else's solver between the
+# two: scikit-learn minimises one coordinate after the other. (Its fit term is a mean over the
+# $m = 64$ entries, so its `alpha` is $\lambda / m$.)
 #
-# It is *never smaller* than the distance of the objective from its minimum, without anybody knowing
-# the minimum. `solvers.ista` and `solvers.fista` stop when it falls below `tolerance` times the
-# objective, and return it in a history.
+# <details><summary>Hint</summary>
 #
-# **FISTA** changes one thing: it takes the step from a point ahead, further along the way just
-# made,
+# Give the residual a name and a life of its own: minimise $\frac12 \lVert \mathbf z \rVert^2 +
+# \lambda \lVert \boldsymbol\alpha \rVert_1$ over pairs with $\mathbf z = \mathbf y - \mathbf D
+# \boldsymbol\alpha$. On such pairs $\boldsymbol\theta^\top (\mathbf y - \mathbf D
+# \boldsymbol\alpha - \mathbf z)$ is zero and may be added, for any $\boldsymbol\theta$. What is the
+# minimum of the sum if $\mathbf z$ and $\boldsymbol\alpha$ need *not* belong together? When is it
+# $-\infty$?
+# </details>
+
+
+# %% tags=["nbval-check-output"]
+def lower_bound(patches: Tensor, dictionary: Tensor, residual: Tensor, lam: float) -> Tensor:
+    """No objective is smaller: (m, N), (m, K), any (m, N) -> one number per patch (N,)."""
+    ### BEGIN SOLUTION
+    # Free z is best at θ, free α at 0 if no |d_jᵀθ| exceeds λ (else the minimum is −∞). What is
+    # left is θᵀy − ½‖θ‖². With θ = s·r it is a parabola in s, on an interval around 0.
+    tiny = torch.finfo(patches.dtype).tiny
+    best = (residual * patches).sum(dim=0) / residual.square().sum(dim=0).clamp_min(tiny)
+    farthest = lam / (dictionary.T @ residual).abs().amax(dim=0).clamp_min(tiny)
+    theta = best.clamp(-farthest, farthest) * residual
+    return (theta * (patches - theta / 2)).sum(dim=0)
+    ### END SOLUTION
+
+
+lower_bound = check("ista.lower_bound", lower_bound)
+for iterations in (1, 10, 100, 1000):
+    codes, values = ista(few, D, lam, 1 / L, iterations)
+    bound = lower_bound(few, D, few - D @ codes, lam).sum()
+    print(f"{iterations:4d} iterations: the minimum is between {bound:.2f} and {values[-1]:.2f}")
+theirs = Lasso(alpha=lam / 64, fit_intercept=False, max_iter=100_000, tol=1e-8)
+theirs.fit(D.double().numpy(), few.double().numpy())
+value = objective(few, D, torch.from_numpy(theirs.coef_.T).float(), lam)
+print(f"scikit-learn finds {value:.4f}")
+assert bound - 1e-3 < value < values[-1] + 1e-3, "another solver, the same minimum"
+
+# %% [markdown]
+# Objective minus bound is the **duality gap**. It is *never smaller* than the distance of the
+# objective from its minimum, and it costs one product with $\mathbf D^\top$. `solvers.ista` and
+# `solvers.fista` stop when it falls below `tolerance` times the objective.
 #
-# $$ \boldsymbol\alpha_{k+1} = S_{\lambda/L}\bigl[\boldsymbol\beta_k + \tfrac1L \mathbf D^\top
-#    (\mathbf y - \mathbf D \boldsymbol\beta_k)\bigr], \qquad
-#    \boldsymbol\beta_{k+1} = \boldsymbol\alpha_{k+1} + \tfrac{t_k - 1}{t_{k+1}}
-#    (\boldsymbol\alpha_{k+1} - \boldsymbol\alpha_k) , $$
+# A thousand iterations are many. **FISTA** changes one thing: it takes the step from a point
+# $\boldsymbol\beta$ ahead, further along the way just made. It starts with $\boldsymbol\beta_1 =
+# \boldsymbol\alpha_0 = \mathbf 0$ and $t_1 = 1$, and goes on with
 #
-# with $t_1 = 1$ and $t_{k+1} = \frac12 \bigl(1 + \sqrt{1 + 4 t_k^2}\bigr)$. Beck and Teboulle prove
-# how far from the minimum the objective can be after $k$ steps from $\boldsymbol\alpha_0 =
-# \mathbf 0$, if $\boldsymbol\alpha^*$ is a solution:
+# $$ \boldsymbol\alpha_k = S_{\lambda/L}\bigl[\boldsymbol\beta_k + \tfrac1L \mathbf D^\top
+#    (\mathbf y - \mathbf D \boldsymbol\beta_k)\bigr], \quad
+#    t_{k+1} = \tfrac12 \Bigl(1 + \sqrt{1 + 4 t_k^2}\Bigr), \quad
+#    \boldsymbol\beta_{k+1} = \boldsymbol\alpha_k + \frac{t_k - 1}{t_{k+1}}
+#    (\boldsymbol\alpha_k - \boldsymbol\alpha_{k-1}) . $$
+#
+# ### Exercise 6: FISTA
+#
+# Write one such step, in three lines. It is given $\boldsymbol\alpha_{k-1}$,
+# $\boldsymbol\beta_k$ and $t_k$, and a `step` in the place of $1/L$.
+#
+# *Expect* a first step that is ISTA's.
+#
+# <details><summary>Hint</summary>
+#
+# One line for each of the three results. Keep the old codes and the old $t$ until the last of them.
+# </details>
+
+
+# %%
+def fista_step(
+    patches: Tensor, dictionary: Tensor, lam: float, step: float,
+    codes: Tensor, ahead: Tensor, t: float,
+) -> tuple[Tensor, Tensor, float]:
+    """Codes α, point ahead β (both (K, N)) and t, each one step later."""
+    ### BEGIN SOLUTION
+    gradient_step = ahead + step * dictionary.T @ (patches - dictionary @ ahead)
+    moved = soft_threshold(gradient_step, step * lam)
+    following = (1 + math.sqrt(1 + 4 * t**2)) / 2
+    return moved, moved + (t - 1) / following * (moved - codes), following
+    ### END SOLUTION
+
+
+fista_step = check("ista.fista_step", fista_step)
+
+
+def fista(
+    patches: Tensor, dictionary: Tensor, lam: float, step: float, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """Your steps from zero; takes and returns what `ista` does."""
+    codes = ahead = patches.new_zeros(dictionary.shape[1], patches.shape[1])
+    values, t = [], 1.0
+    for _ in range(iterations):
+        codes, ahead, t = fista_step(patches, dictionary, lam, step, codes, ahead, t)
+        values.append(objective(patches, dictionary, codes, lam))
+    return codes, torch.stack(values)
+
+
+# %% [markdown]
+# Beck and Teboulle prove how far from the minimum the objective can be after $k$ steps of $1/L$, if
+# $\boldsymbol\alpha^*$ is a solution:
 #
 # $$ \text{ISTA:}\; \frac{L \lVert \boldsymbol\alpha_0 - \boldsymbol\alpha^* \rVert^2}{2k},
 #    \qquad \text{FISTA:}\; \frac{2L \lVert \boldsymbol\alpha_0 - \boldsymbol\alpha^*
 #    \rVert^2}{(k+1)^2} . $$
-
-# %% [markdown]
+#
 # **Predict.** How many iterations will FISTA need for what ISTA reaches in 500?
 
 
 # %%
-def race(few=few, D=D, lam=lam) -> tuple[str, str]:
-    runs = {"max_iterations": 500, "tolerance": 1e-9}
-    _, slow = solvers.ista(few.double(), D.double(), lam, **runs)
-    _, fast = solvers.fista(few.double(), D.double(), lam, **runs)
-    needed = 1 + sum(value > slow.objective[-1] for value in fast.objective)
+def race(few=few, D=D, lam=lam, L=L, ista=ista, fista=fista) -> tuple[str, str]:
+    slow, fast = (solver(few, D, lam, 1 / L, 500)[1] for solver in (ista, fista))
+    needed = 1 + int((fast > slow[-1]).sum())
     return "a" if needed > 250 else "b" if needed >= 100 else "c", f"It needs {needed}."
 
 
 widgets.predict({"a": "more than 250", "b": "100 to 250", "c": "fewer than 100"}, race)
 
 # %%
-histories = {}
-for name, solver in {"ISTA": solvers.ista, "FISTA": solvers.fista}.items():
-    _, histories[name] = solver(few.double(), D.double(), lam, max_iterations=500, tolerance=1e-9)
-ahead = sum(value > histories["ISTA"].objective[-1] for value in histories["FISTA"].objective)
-print(f"FISTA passes after {ahead + 1} iterations where ISTA is after 500")
-figure = figures.show_histories(histories, best=minimum)
+figure = figures.new_figure(9, 3.2, columns=2)
 k, way = torch.arange(1, 501), L * optimum.square().sum()  # L times the squared way from zero
-figure.axes[0].plot(k, way / (2 * k), "-", color="gray", linewidth=1, label="bound for ISTA")
-figure.axes[0].plot(k, 2 * way / (k + 1) ** 2, ":", color="gray", label="bound for FISTA")
-figure.axes[0].legend(frameon=False, fontsize=8)
+looks = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+for (name, solver), style in zip({"ISTA": ista, "FISTA": fista}.items(), "-:", strict=True):
+    figure.axes[0].plot(k, solver(few, D, lam, 1 / L, 500)[1] - minimum, style, label=name)
+    found = [solver(few, D, lam, 1 / L, number) for number in looks]
+    gaps = [values[-1] - lower_bound(few, D, few - D @ codes, lam).sum() for codes, values in found]
+    figure.axes[1].plot(looks, gaps, "o" + style, markersize=4, label=name)
+figure.axes[0].plot(k, way / (2 * k), "--", color="gray", linewidth=1, label="bound for ISTA")
+figure.axes[0].plot(k, 2 * way / (k + 1) ** 2, "-.", color="gray", label="bound for FISTA")
+for axes, label in zip(figure.axes, ("objective − minimum", "duality gap"), strict=True):
+    axes.set(xlabel="iteration", ylabel=label, xscale="log", yscale="log", ylim=(1e-5, 60))
+    axes.legend(frameon=False, fontsize=8)
 figure
 
 # %% [markdown]
@@ -434,24 +508,10 @@ figure
 # keep their promise with room to spare: after 20 iterations ISTA is 8 times closer than its bound,
 # FISTA 5 times. Up to fifty iterations ISTA runs almost parallel to its bound; once the set of
 # atoms in use has settled, both become much faster than promised. Late in its course FISTA
-# ripples: momentum overshoots, and the objective may rise for a while. The gap on the right lies
-# well above the true distance on the left, which is the price of not knowing the minimum.
+# ripples: momentum overshoots, and the objective may rise for a while (problem 2). The gap on the
+# right lies well above the true distance on the left, which is the price of not knowing the
+# minimum. From here on we use `solvers.fista`, which is yours, with a look at the gap in each step.
 #
-# Does somebody else's solver agree? scikit-learn minimises the same objective one coordinate
-# after the other. Its fit term is a mean over the $m = 64$ entries, so its `alpha` is
-# $\lambda / m$.
-
-# %% tags=["nbval-check-output"]
-target = few[:, ::4].double()
-theirs = Lasso(alpha=lam / 64, fit_intercept=False, max_iter=100_000, tol=1e-8)
-theirs.fit(D.double().numpy(), target.numpy())
-ours, history = solvers.fista(target, D.double(), lam, max_iterations=5000, tolerance=1e-7)
-values = [objective(target, D.double(), codes, lam).item()
-          for codes in (torch.from_numpy(theirs.coef_.T), ours)]
-print(f"scikit-learn {values[0]:.4f}, FISTA {values[1]:.4f}")
-assert abs(values[0] - values[1]) < 1e-6 * values[0], "two solvers, one minimum"
-
-# %% [markdown]
 # ## 5. Does it denoise?
 #
 # How many atoms enter depends on $\lambda$. If $\lambda \ge \lVert \mathbf D^\top \mathbf y
@@ -480,7 +540,7 @@ figure
 # *grows* by as much as $\lambda$ falls: at large $\lambda$ it is far too small. To keep noise out
 # we want a large $\lambda$, to be unbiased a small one.
 #
-# ### Exercise 5: refit
+# ### Exercise 7: refit
 #
 # Keep ISTA's *choice* of atoms and forget its sizes: minimise the fit alone over codes with the
 # same zeros. The prox of "these entries are zero" is to set them to zero. So the loop is ISTA's,
@@ -630,6 +690,76 @@ for name in ("coffee", "astronaut", "brick", "grass"):
 # %% [markdown]
 # **The choice of λ.** It came from σ, and σ was given. A network can learn a threshold for every
 # atom and every step: the $\Lambda_k$ of eq. 3.
+
+# %% [markdown]
+# ## Problems
+#
+# **1. Steps that are too long.** Prove that for $\lambda = 0$ steps longer than $2/L$ carry almost
+# every start away from the minimum. Then explain an oddity. Solve the collar patch of section 4,
+# disturb its code by a millionth, and go on: ISTA comes back to the solution even with steps of
+# $16/L$. From zero it explodes with steps of $3/L$.
+#
+# <details><summary>Solution</summary>
+#
+# Without a threshold, $\boldsymbol\alpha - \boldsymbol\alpha^*$ is multiplied by $\mathbf I - s
+# \mathbf D^\top \mathbf D$ in each step of length $s$. Its part along the eigenvector of $L$ is
+# multiplied by $1 - sL$, which is below $-1$ if $s > 2/L$: it grows, and changes its sign each
+# time. Only a start without such a part escapes.
+#
+# Near the solution the threshold protects. Unused atoms with a correlation *below* $\lambda$ stay
+# at zero under a small disturbance, those in use keep their signs, and the shrinking cancels in the
+# difference. What remains is the same argument for the columns $\mathbf D_u$ of the atoms in use.
+# These are 7, and alike they are not: $\mathbf D_u^\top \mathbf D_u$ has 2.0 as its largest
+# eigenvalue, not 17.7. So the limit is $17.6/L$. From zero, the first steps wake many atoms, and
+# these have the large $L$.
+#
+# ```python
+# y, atoms = patch.double(), D.double()
+# solution, _ = solvers.fista(y, atoms, lam, tolerance=1e-12, max_iterations=20_000)
+# L_used = float(torch.linalg.matrix_norm(atoms[:, solution[:, 0] != 0], ord=2)) ** 2
+# print(f"L = {L:.1f}, of the {(solution != 0).sum()} atoms in use {L_used:.1f}")
+# near = solution + 1e-6 * torch.randn_like(solution)
+# for step, start, returns in ((3 / L, 0 * near, False), (16 / L, near, True),
+#                              (1.9 / L_used, near, True), (2.1 / L_used, near, False)):
+#     codes = start
+#     for _ in range(300):
+#         codes = soft_threshold(codes + step * atoms.T @ (y - atoms @ codes), step * lam)
+#     assert bool((codes - solution).norm() < 1e-5) == returns
+# ```
+#
+# </details>
+#
+# **2. Ripples.** Momentum that was gathered on a long way down carries FISTA past the minimum. Take
+# it away when it does harm: where the objective rises, set $t = 1$ and $\boldsymbol\beta =
+# \boldsymbol\alpha$. How many iterations does that save on the way to $10^{-3}$, and to $10^{-6}$?
+#
+# <details><summary>Solution</summary>
+#
+# None, and nearly half of them: 118 both times, then 214 in place of 385. Ripples come late, when
+# the atoms in use have settled and the objective is a bowl; before, there is nothing to restart.
+# (B. O'Donoghue, E. Candès, *Adaptive restart for accelerated gradient schemes*, 2015.)
+#
+# ```python
+# def iterations_to(distance: float, restart: bool) -> int:
+#     codes = ahead = torch.zeros_like(optimum)
+#     t, before = 1.0, math.inf
+#     for k in range(1, 2000):
+#         codes, ahead, t = fista_step(few.double(), D.double(), lam, 1 / L, codes, ahead, t)
+#         value = objective(few.double(), D.double(), codes, lam).item()
+#         if value < minimum + distance:
+#             break
+#         if restart and value > before:
+#             ahead, t = codes, 1.0
+#         before = value
+#     return k
+#
+# for distance in (1e-3, 1e-6):
+#     counts = [iterations_to(distance, restart) for restart in (False, True)]
+#     print(f"to {distance:.0e}: {counts[0]} iterations, with restarts {counts[1]}")
+# assert counts[1] < 0.7 * counts[0]
+# ```
+#
+# </details>
 #
 # ## Further reading
 #

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.answer import FINITE, Answer
+from lessons_lib.exercises.answer import FINITE, SHAPE, Answer
 from lessons_lib.exercises.core import Exercise
 from lessons_lib.exercises.properties import cause_of, ensure, likely_cause, same
 from lessons_lib.ops import dictionary as dictionaries
@@ -40,6 +40,19 @@ def update_atoms(patches: Tensor, dictionary: Tensor, codes: Tensor) -> Tensor:
             updated[:, j] = direction / direction.norm()
             residual = residual + torch.outer(before - updated[:, j], codes[j])
     return updated
+
+
+def best_pair(rest: Tensor) -> tuple[Tensor, Tensor]:
+    """The unit atom ``(m,)`` and the codes ``(n,)`` with the smallest ``‖E − d a‖_F``.
+
+    They are the first singular vectors of ``E``, the right one times the singular value; the sign
+    of the two is arbitrary.
+
+    Source: Aharon, Elad, Bruckstein, *K-SVD: an algorithm for designing overcomplete dictionaries
+    for sparse representation*, 2006; Elad and Aharon 2006.
+    """
+    left, values, right = torch.linalg.svd(rest, full_matrices=False)
+    return left[:, 0], values[0] * right[0]
 
 
 def pursue(patch: Tensor, dictionary: Tensor, limit: float, most: int) -> Tensor:
@@ -193,6 +206,125 @@ UPDATE.agrees(
     tolerance=1e-4,
     cause="from the first atom to the last: the residual of each sees the atoms already moved",
 )
+
+
+PAIR = Exercise("dictionary.best_pair", best_pair)
+
+
+def _left_over(rest: Tensor, atom: Tensor, codes: Tensor) -> float:
+    return float((rest - torch.outer(atom, codes)).square().sum())
+
+
+@PAIR.holds("one atom of m numbers, and one code for each of n patches")
+def sizes(answer: Answer) -> None:
+    for shape in ((6, 9), (9, 6), (5, 1), (1, 5)):
+        with cause_of(SHAPE, "E has a patch in each column: which of the two is as long as it?"):
+            answer(torch.randn(shape))
+
+
+@PAIR.holds("the atom has length 1")
+def unit_atom(answer: Answer) -> None:
+    atom, _ = answer(3 * torch.randn(6, 9))
+    same(
+        atom.norm(),
+        1.0,
+        case="E random, 6 × 9",
+        cause="the scale goes to the codes",
+    )
+
+
+@PAIR.holds("codes are the best for their atom")
+def least_squares_row(answer: Answer) -> None:
+    rest = torch.randn(6, 9)
+    atom, codes = answer(rest)
+    best = atom @ rest
+    slips = [
+        (best / best.norm(), "the codes have a length of their own: which one?"),
+        (-best, "atom and codes: do their signs belong together?"),
+        (best / best.norm() ** 0.5, "a singular value, or its root?"),
+        (best * best.norm(), "a singular value, or its square?"),
+    ]
+    same(
+        codes,
+        best,
+        case="E random, 6 × 9; codes of your atom by least squares",
+        tolerance=1e-4,
+        cause=likely_cause(codes, slips) or "if d is given, what does least squares say about a?",
+    )
+
+
+@PAIR.holds("nothing is left of multiples of one patch")
+def rank_one(answer: Answer) -> None:
+    row = torch.randn(9)
+    for name, codes in {"random": row, "that sum to 0": row - row.mean()}.items():
+        rest = torch.outer(_unit(6, 1)[:, 0], codes)
+        atom, found = answer(rest)
+        cause = (
+            "the strongest direction, or the weakest?"
+            if found.norm() < 0.01 * codes.norm()
+            else "which direction do all the columns have in common, whatever their signs?"
+        )
+        same(
+            torch.outer(atom, found),
+            rest,
+            case=f"E is one atom times 9 codes, {name}",
+            tolerance=1e-4,
+            cause=cause,
+        )
+
+
+@PAIR.holds("no other pair leaves less")
+def nothing_better(answer: Answer) -> None:
+    plain, far = torch.randn(6, 9), torch.randn(6, 20) + 3 * _unit(6, 1)
+    for case, rest in {
+        "E random, 6 × 9": plain,
+        "E random, 9 × 6": plain.T,
+        "20 patches that are not centred": far,
+        "E the 5 × 5 identity": torch.eye(5),
+        "one strong patch against many that agree": torch.cat(
+            [2 * _unit(6, 1), _unit(6, 1).expand(6, 15)], dim=1
+        ),
+    }.items():
+        atom, codes = answer(rest)
+        left = _left_over(rest, atom, codes)
+        rivals = [*rest.T, rest.mean(dim=1), *torch.randn(50, len(rest))]
+        for scale in (0.01, 0.1, 0.5):
+            rivals += [atom + scale * torch.randn_like(atom) for _ in range(30)]
+        for rival in rivals:
+            direction = rival / rival.norm().clamp_min(1e-12)
+            best = _left_over(rest, direction, direction @ rest)
+            ensure(
+                left <= best * (1 + 1e-5) + 1e-6,
+                case=case,
+                expected=f"‖E − da‖² at most {best:.5g}, which another pair leaves",
+                actual=f"{left:.5g}",
+                cause="with the best row for each d: which number does the best d make largest?",
+            )
+
+
+@PAIR.holds("of an E of zeros, an atom of length 1 and codes of 0")
+def nothing_to_explain(answer: Answer) -> None:
+    with cause_of(FINITE, "what is 0 divided by here?"):
+        atom, codes = answer(torch.zeros(4, 3))
+    same(atom.norm(), 1.0, case="E = 0, 4 × 3", cause="which atom, if all are as good?")
+    same(codes, 0.0, case="E = 0, 4 × 3")
+
+
+@PAIR.holds("agrees with the library")
+def same_product(answer: Answer) -> None:
+    for rest in (
+        torch.randn(6, 9),
+        torch.randn(9, 4).T,
+        torch.randn(16, 30).double(),
+        1e-3 * torch.randn(5, 5),
+    ):
+        same(
+            torch.outer(*answer(rest)),
+            torch.outer(*answer.reference(rest)),
+            case=f"the product of the two, E random, {rest.shape[0]} × {rest.shape[1]}",
+            tolerance=1e-3,
+            cause="if it iterates: are there enough iterations?",
+        )
 
 
 COHERENCE = Exercise("dictionary.coherence", dictionaries.coherence)

@@ -1,5 +1,7 @@
 """Wrong answers to the exercises of lesson 02, each with the property that it breaks."""
 
+import math
+
 import torch
 
 from lessons_lib.exercises.answer import FINITE, SHAPE, TYPE, UNCHANGED
@@ -135,6 +137,69 @@ def gradient_alone(patches, dictionary, codes, lam):
     return (dictionary.T @ (patches - dictionary @ codes)).abs().amax(dim=0)
 
 
+def bound(patches, dictionary, residual, lam, *, end=None, top=None, value=None):
+    """A lower bound with one thing wrong."""
+    tiny = 1e-30
+    correlation = dictionary.T @ residual
+    end = lam / (end or (lambda c: c.abs().amax(dim=0)))(correlation).clamp_min(tiny)
+    best = (residual * patches).sum(dim=0) / residual.square().sum(dim=0).clamp_min(tiny)
+    point = residual * (top(end) if top else best.clamp(-end, end))
+    return value(patches, point) if value else (point * (patches - point / 2)).sum(dim=0)
+
+
+def no_scaling(patches, dictionary, residual, lam):
+    return (residual * (patches - residual / 2)).sum(dim=0)
+
+
+def needs_the_length(patches, dictionary, residual, lam):
+    """Shrinks the residual where it must, but never makes it longer."""
+    return bound(patches, dictionary, residual, lam, top=lambda end: end.clamp_max(1))
+
+
+def divides_by_zero(patches, dictionary, residual, lam):
+    end = lam / (dictionary.T @ residual).abs().amax(dim=0)
+    point = residual * ((residual * patches).sum(0) / residual.square().sum(0)).clamp(-end, end)
+    return (point * (patches - point / 2)).sum(dim=0)
+
+
+def accelerated(
+    patches,
+    dictionary,
+    lam,
+    step,
+    codes,
+    ahead,
+    t,
+    *,
+    start=lambda codes, ahead: ahead,
+    grow=lambda t: (1 + math.sqrt(1 + 4 * t**2)) / 2,
+    on=lambda new, codes, ahead, t, later: new + (t - 1) / later * (new - codes),
+    threshold=lambda step: step,
+):
+    """A step of FISTA with one thing wrong."""
+    base = start(codes, ahead)
+    correlation = dictionary.T @ (patches - dictionary @ base)
+    new = soft_threshold(base + step * correlation, threshold(step) * lam)
+    later = grow(t)
+    return new, on(new, codes, ahead, t, later), later
+
+
+def wrong_step(**slip):
+    return lambda *arguments: accelerated(*arguments, **slip)
+
+
+def old_codes_lost(patches, dictionary, lam, step, codes, ahead, t):
+    codes, _, later = accelerated(patches, dictionary, lam, step, codes, ahead, t)
+    return codes, codes + (t - 1) / later * (codes - codes), later
+
+
+def gradient_elsewhere(patches, dictionary, lam, step, codes, ahead, t):
+    correlation = dictionary.T @ (patches - dictionary @ codes)
+    new = soft_threshold(ahead + step * correlation, step * lam)
+    later = (1 + math.sqrt(1 + 4 * t**2)) / 2
+    return new, new + (t - 1) / later * (new - codes), later
+
+
 def forgets_the_support(patches, dictionary, codes, step, iterations):
     for _ in range(iterations):
         codes = codes + step * dictionary.T @ (patches - dictionary @ codes)
@@ -171,6 +236,11 @@ def in_place(patches, dictionary, codes, step, iterations):
     return codes
 
 
+BELOW = "no code has a smaller objective"
+TIGHT = "at the solution it is the minimum"
+GROWS = "t grows from 1 to 1.618, and from 3 to 3.541"
+ON = "the next point ahead goes on from the old codes through the new ones"
+AHEAD = "the step is taken at the point ahead"
 UNSHRUNK = "with orthonormal atoms and step 1, kept entries become those of Dᵀy"
 ONE = "one iteration is one step"
 ZERO_CODES = "codes of zero: by how much the largest |dᵀy| exceeds λ"
@@ -242,6 +312,72 @@ WRONG = {
         (reduced(lambda all_atoms: all_atoms.amin(dim=0)), ZERO_CODES, "the smallest"),
         (reduced(lambda all_atoms: all_atoms.amax(dim=0) ** 2), ZERO_CODES, "or its square"),
         (below_zero, ZERO_CODES, "not in use"),
+    ],
+    "ista.lower_bound": [
+        (lambda *a: bound(*a).sum(), SHAPE, "a bound of its own"),
+        (no_scaling, BELOW, "some other code gets below"),
+        (lambda y, d, r, lam: r.square().sum(dim=0) / 2, BELOW, "about all the others"),
+        (lambda *a: bound(*a, value=lambda y, p: (p * y).sum(dim=0)), BELOW, "free z"),
+        (lambda *a: -bound(*a), TIGHT, "opposite sign"),
+        (lambda *a: bound(*a, end=lambda c: c.abs().amin(dim=0)), BELOW, "which multiples"),
+        (
+            lambda *a: bound(*a, end=lambda c: c.abs().amax()),
+            "a patch is bounded without regard to the others",
+            "over which axis",
+        ),
+        (lambda *a: bound(*a, end=lambda c: c.norm(dim=0)), TIGHT, "may the multiple of r"),
+        (lambda *a: bound(*a, end=lambda c: c.abs().sum(dim=0)), TIGHT, "may the multiple of r"),
+        (
+            lambda *a: bound(*a, value=lambda y, p: (p * (y - p)).sum(dim=0)),
+            TIGHT,
+            "one half",
+        ),
+        (lambda y, d, r, lam: 0 * r.sum(dim=0), TIGHT),
+        (
+            lambda *a: bound(*a, top=lambda end: end),
+            "where 0 is the solution, the patch itself gives the minimum",
+            "not always the best",
+        ),
+        (needs_the_length, "how long r is, and its sign, make no difference", "the best of them"),
+        (divides_by_zero, FINITE, "0 times r"),
+    ],
+    "ista.fista_step": [
+        (
+            wrong_step(threshold=lambda step: 1),
+            "from codes of zero, the first step is ISTA's",
+            "which threshold",
+        ),
+        (
+            wrong_step(on=lambda new, codes, ahead, t, later: new + (new - codes)),
+            "from codes of zero, the first step is ISTA's",
+            "at the first step",
+        ),
+        (wrong_step(grow=lambda t: t), GROWS, "or the old one"),
+        (wrong_step(grow=lambda t: (1 + math.sqrt(1 + 4 * t)) / 2), GROWS, "is t squared"),
+        (wrong_step(grow=lambda t: 1 + math.sqrt(1 + 4 * t**2)), GROWS, "one half"),
+        (wrong_step(start=lambda codes, ahead: codes), AHEAD, "this is ISTA's"),
+        (gradient_elsewhere, AHEAD, "the gradient is taken there"),
+        (old_codes_lost, ON, "still the old ones"),
+        (
+            wrong_step(
+                on=lambda new, codes, ahead, t, later: new - (t - 1) / later * (new - codes)
+            ),
+            ON,
+            "beyond the new codes",
+        ),
+        (
+            wrong_step(
+                on=lambda new, codes, ahead, t, later: new + (t - 1) / later * (new - ahead)
+            ),
+            ON,
+            "not from the old point ahead",
+        ),
+        (
+            wrong_step(on=lambda new, codes, ahead, t, later: new + (t - 1) / t * (new - codes)),
+            ON,
+            "in the denominator",
+        ),
+        (lambda *a: accelerated(*a)[:2], TYPE),
     ],
     "ista.refit": [
         (forgets_the_support, "zeros stay zero", "after each step"),

@@ -12,6 +12,7 @@ from lessons_lib.solvers import omp
 AGREES = "agrees with the library"
 LENGTH = "every atom has length 1"
 COMMON = "a single atom turns to what its patches have in common"
+ROW = "codes are the best for their atom"
 SIXTY = "two atoms at 60 degrees have coherence 1/2"
 
 
@@ -45,6 +46,43 @@ def overwrites(patches, dictionary, codes):
         step = residual @ codes[j] / codes[j].square().sum()
         dictionary[:, j] = length_one(dictionary[:, j] + step)
     return dictionary
+
+
+def pair_of(atom, rest, scale=1.0):
+    """An atom with the codes that are best for it, times ``scale``."""
+    return atom, scale * (atom @ rest)
+
+
+def singular(rest, which=0, value=lambda s: s):
+    u, s, v = torch.linalg.svd(rest, full_matrices=False)
+    return u[:, which], value(s[which]) * v[which]
+
+
+def scaled_atom(rest):
+    atom, codes = singular(rest)
+    return codes.norm() * atom, codes / codes.norm().clamp_min(1e-12)
+
+
+def centred_first(rest):
+    atom, _ = singular(rest - rest.mean(dim=1, keepdim=True))
+    return pair_of(atom, rest)
+
+
+def hurried(rest):
+    atom = torch.ones(rest.shape[0], dtype=rest.dtype)
+    for _ in range(2):
+        atom = rest @ (rest.T @ atom) + 1e-20
+        atom = atom / atom.norm()
+    return pair_of(atom, rest)
+
+
+def patiently(rest):
+    """Power iteration without a guard."""
+    atom = torch.randn(rest.shape[0], dtype=rest.dtype)
+    for _ in range(2000):
+        atom = rest @ (rest.T @ atom)
+        atom = atom / atom.norm()
+    return pair_of(atom, rest)
 
 
 def cosines(dictionary):
@@ -158,6 +196,31 @@ WRONG = {
         (lambda y, d, a: in_turn(y, d, a, length_one, fresh=False), "the error never grows"),
         (least_squares, "no other unit atom does better in the last atom's place"),
         (overwrites, UNCHANGED),
+    ],
+    "dictionary.best_pair": [
+        (lambda e: singular(e)[::-1], SHAPE, "which of the two"),
+        (scaled_atom, "the atom has length 1", "the scale goes"),
+        (lambda e: singular(e, value=lambda s: 1.0), ROW, "a length of their own"),
+        (lambda e: singular(e, value=lambda s: s**0.5), ROW, "or its root"),
+        (lambda e: singular(e, value=lambda s: -s), ROW, "signs belong together"),
+        (
+            lambda e: singular(e, which=-1),
+            "nothing is left of multiples of one patch",
+            "or the weakest",
+        ),
+        (
+            lambda e: pair_of(length_one(e.mean(dim=1) + 1e-20), e),
+            "nothing is left of multiples of one patch",
+            "whatever their signs",
+        ),
+        (
+            lambda e: pair_of(length_one(e[:, e.norm(dim=0).argmax()]), e),
+            "no other pair leaves less",
+            "with the best row",
+        ),
+        (centred_first, "no other pair leaves less"),
+        (hurried, "no other pair leaves less"),
+        (patiently, FINITE, "what is 0 divided by"),
     ],
     "dictionary.coherence": [
         (

@@ -33,6 +33,28 @@ def kkt_violation(patches, dictionary, codes, lam):
     return torch.stack(worst)
 
 
+def lower_bound(patches, dictionary, residual, lam):
+    out = torch.zeros(patches.shape[1], dtype=patches.dtype)
+    for n in range(patches.shape[1]):
+        y, r = patches[:, n], residual[:, n]
+        energy, worst = r @ r, (dictionary.T @ r).abs().max()
+        if energy > 0:
+            s = (r @ y) / energy
+            if s.abs() * worst > lam:
+                s = s.sign() * lam / worst
+            out[n] = s * (r @ y) - s**2 * energy / 2
+    return out
+
+
+def fista_step(patches, dictionary, lam, step, codes, ahead, t):
+    new_codes = soft_threshold(
+        ahead - step * dictionary.T @ (dictionary @ ahead - patches), lam * step
+    )
+    new_t = 0.5 + 0.5 * (1 + 4 * t * t) ** 0.5
+    momentum = (t - 1) / new_t
+    return new_codes, (1 + momentum) * new_codes - momentum * codes, new_t
+
+
 def refit(patches, dictionary, codes, step, iterations):
     zero = codes == 0
     codes = codes.clone()

@@ -13,6 +13,12 @@ def update_atoms(patches, dictionary, codes):
     return atoms
 
 
+def best_pair(rest):
+    energies, directions = torch.linalg.eigh(rest @ rest.T)
+    atom = directions[:, energies.argmax()]
+    return atom, rest.T @ atom
+
+
 def coherence(dictionary):
     unit = F.normalize(dictionary, dim=0)
     gram = (unit.T @ unit).abs()
