@@ -28,6 +28,20 @@ def group_threshold(z: Tensor, threshold: float) -> Tensor:
     return prox.group_threshold(z, threshold)
 
 
+def sparse_group_threshold(z: Tensor, entry: float, row: float) -> Tensor:
+    """Proximal operator of ``entry · ‖·‖₁ + row · ‖·‖₁,₂``: entries shrink first, then rows.
+
+    Args:
+        z: ``(K, n)``, one group, or ``(R, K, n)``, many.
+        entry: λ₁ of the entries.
+        row: λ₂ of the rows, which run along the last axis.
+
+    Source: Bach, Jenatton, Mairal, Obozinski, *Optimization with sparsity-inducing penalties*,
+    2012: proximal operators of nested groups compose.
+    """
+    return prox.group_threshold(prox.soft_threshold(z, entry), row)
+
+
 def largest_lambda(patches: Tensor, dictionary: Tensor) -> float:
     """Smallest λ at which the group lasso of patches ``(m, n)`` has nothing but zeros.
 
@@ -212,6 +226,77 @@ PROX.agrees(
         (torch.randn(2, 2, 5, 3), 0.9),
         (torch.ones(3, 3, 3), 1.0),
         (torch.randn(4, 6), 9.0),
+    ]
+)
+
+
+SPARSE = Exercise("group_lasso.sparse_prox", sparse_group_threshold)
+
+
+@SPARSE.holds("without a penalty on rows it is soft thresholding", cause="what if λ₂ = 0?")
+def entries_alone(answer: Answer) -> None:
+    z = torch.tensor([[3.0, -0.4, 1.0], [0.2, 0.0, -2.0]])
+    found = answer(z, 0.5, 0.0)
+    same(found, prox.soft_threshold(z, 0.5), case="two rows of three, λ₁ = 0.5, λ₂ = 0")
+
+
+@SPARSE.holds("without a penalty on entries it is group thresholding", cause="what if λ₁ = 0?")
+def rows_alone(answer: Answer) -> None:
+    z = torch.tensor([[3.0, -4.0, 0.0], [0.2, 0.0, -0.3], [0.0, 0.0, 0.0]])
+    found = answer(z, 0.0, 1.0)
+    same(found, prox.group_threshold(z, 1.0), case="three rows of three, λ₁ = 0, λ₂ = 1")
+
+
+@SPARSE.holds("without penalties nothing changes", cause="what is 0 / 0?")
+def without_penalties(answer: Answer) -> None:
+    z = torch.tensor([[1.0, -2.0], [0.0, 0.0]])
+    same(answer(z, 0.0, 0.0), z, case="a row of zeros beside another, λ₁ = λ₂ = 0")
+
+
+@SPARSE.holds("for a group of one patch the thresholds add up", cause="of which row is the length?")
+def one_patch(answer: Answer) -> None:
+    z = torch.tensor([[3.0], [-1.2], [0.9]])
+    expected = torch.tensor([[2.0], [-0.2], [0.0]])
+    same(answer(z, 0.4, 0.6), expected, case="the column (3, −1.2, 0.9), λ₁ = 0.4, λ₂ = 0.6")
+
+
+@SPARSE.holds("a row may keep some entries and drop others", cause="what is the fate of an entry?")
+def some_entries(answer: Answer) -> None:
+    stays = (answer(torch.tensor([[5.0, 0.3, -4.0]]), 1.0, 1.0) != 0).float()
+    expected = torch.tensor([[1.0, 0.0, 1.0]])
+    same(stays, expected, case="which entries of (5, 0.3, −4) are not 0, λ₁ = λ₂ = 1")
+
+
+@SPARSE.holds("no other point has a smaller objective", cause="what does its derivative say?")
+def sparse_minimal(answer: Answer) -> None:
+    for entry, row in ((0.3, 0.5), (0.6, 0.2), (0.1, 1.5)):
+        z = torch.randn(4, 5)
+
+        def objective(u: Tensor, z: Tensor = z, entry: float = entry, row: float = row) -> Tensor:
+            penalty = entry * u.abs().sum() + row * u.norm(dim=-1).sum()
+            return (u - z).square().sum() / 2 + penalty
+
+        case = f"4 rows of 5, λ₁ = {entry}, λ₂ = {row}"
+        ensure_minimal(objective, answer(z, entry, row), case=case)
+
+
+@SPARSE.holds("twice the row and the penalties, twice the result", cause="is a length squared?")
+def doubled(answer: Answer) -> None:
+    z = torch.randn(3, 4)
+    same(answer(2 * z, 0.6, 1.0), 2 * answer(z, 0.3, 0.5), case="3 rows of 4, and twice that")
+
+
+@SPARSE.holds("many groups are as many problems")
+def one_by_one(answer: Answer) -> None:
+    ensure_batchwise(answer, torch.randn(3, 4, 5), 0.3, 0.5)
+
+
+SPARSE.agrees(
+    lambda: [
+        (torch.randn(4, 6), 0.3, 0.8),
+        (torch.randn(2, 4, 6).double(), 0.5, 0.4),
+        (torch.ones(3, 2), 0.5, 0.5),
+        (torch.randn(5, 1), 0.2, 0.2),
     ]
 )
 

@@ -84,6 +84,30 @@ SHORTER = "a longer row gets shorter by the threshold, and keeps its direction"
 SINGLE = "for one patch it is that of the lasso"
 LASSO = "groups of one patch: a step of the lasso"
 CORRELATIONS = "from zero, and with λ = 0, it goes up the correlations"
+
+
+def group_first(z, entry, row):
+    return soft_threshold(group_threshold(z, row), entry)
+
+
+def added(z, entry, row):
+    """Right for one patch."""
+    return group_threshold(z, entry + row)
+
+
+def length_of_the_given_row(z, entry, row):
+    length = z.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return soft_threshold(z, entry) * (1 - row / length).clamp_min(0)
+
+
+def columns(z, entry, row):
+    return group_threshold(soft_threshold(z, entry), row, dim=-2)
+
+
+def both_added(z, entry, row):
+    return soft_threshold(z, entry) + group_threshold(z, row) - z
+
+
 WRONG = {
     "group_lasso.norm": [
         (lambda a: a.norm(dim=0).sum(), ONE_ROW, "which axis"),
@@ -161,5 +185,16 @@ WRONG = {
         ),
         (mixes, LASSO),
         (overwrites, UNCHANGED),
+    ],
+    "group_lasso.sparse_prox": [
+        (group_first, "no other point has a smaller objective", "derivative"),
+        (added, "without a penalty on rows it is soft thresholding", "λ₂ = 0"),
+        (length_of_the_given_row, "for a group of one patch the thresholds add up", "which row"),
+        (columns, "without a penalty on entries it is group thresholding", "λ₁ = 0"),
+        (both_added, "for a group of one patch the thresholds add up"),
+        (
+            lambda z, entry, row: soft_threshold(z, entry),
+            "without a penalty on entries it is group thresholding",
+        ),
     ],
 }

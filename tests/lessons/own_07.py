@@ -22,3 +22,10 @@ def largest_lambda(patches, dictionary):
 def group_step(patches, dictionary, codes, lam, step):
     ahead = codes + step * torch.einsum("mk,rmn->rkn", dictionary, patches - dictionary @ codes)
     return group_threshold(ahead, lam * step * patches.shape[2] ** 0.5)
+
+
+def sparse_group_threshold(z, entry, row):
+    left = torch.relu(z.abs() - entry)
+    length = left.square().sum(dim=-1, keepdim=True).sqrt()
+    share = torch.where(length > row, 1 - row / length.clamp_min(1e-30), torch.zeros_like(length))
+    return z.sign() * left * share
