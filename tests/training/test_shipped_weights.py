@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from lightning_fabric import Fabric
 
 from lessons_lib.checkpoints import cards, load_model
 from lessons_lib.training import Run, Stage
 from lessons_lib.training.crops import Crops
+from lessons_lib.training.sitting import has_bf16
 from lessons_lib.training.watch import crop_psnr
 
 REAL = Path(os.environ.get("LESSONS_DATA", ""))
@@ -30,7 +32,15 @@ def loaded() -> dict[tuple[object, ...], Crops]:
     return {}
 
 
-@pytest.mark.parametrize("name", list(cards()))
+# One of each kind; the others take minutes, and are for those who train.
+FEW = {"lista-gray-25", "sc-gray-25", "csr-gray-25", "groupsc-gray-25", "sc-jpeg-10", "sc-demosaic"}
+NAMES = [
+    pytest.param(name, marks=() if name in FEW | {"sc-color-blind"} else pytest.mark.long)
+    for name in cards()
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_weights_score_what_their_card_says(name, loaded):
     card = cards()[name]
     settings = {key: card.run[key] for key in ("sigma_255", "options", "dataset")}
@@ -42,9 +52,8 @@ def test_weights_score_what_their_card_says(name, loaded):
         loaded[key] = Crops(run, stage, channels)
     crops = loaded[key]
     crops.run, crops.stage = run, stage  # its own noise, and crops of its own size
-    fabric = Fabric(
-        accelerator="cpu", precision="bf16-mixed" if stage.precision == "bf16" else None
-    )
+    half = stage.precision == "bf16" and has_bf16(torch.cpu.get_capabilities())
+    fabric = Fabric(accelerator="cpu", precision="bf16-mixed" if half else None)
     model = load_model(name)
     if name in ("sc-color-blind", "groupsc-color-blind"):
         # Their training took the nearest level's thresholds; interpolated ones are 0.1 dB better.
