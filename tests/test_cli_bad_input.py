@@ -46,6 +46,15 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 @pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens on the discard port, so no request leaves this machine."""
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
     write_image(path, Photo(torch.rand(1, 3, 40, 40, generator=torch.manual_seed(0))))
@@ -252,31 +261,24 @@ def test_a_folder_for_scores_that_cannot_be(photo: Path, refused: Callable[..., 
     assert str(photo / "scores") in refused(*arguments)
 
 
+@pytest.mark.usefixtures("offline")
 def test_a_folder_of_data_that_is_none(
     tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LESSONS_DATA", "/nowhere")
     monkeypatch.setenv("LESSONS_CACHE", str(tmp_path / "cache"))
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     (tmp_path / "cache").mkdir()
     message = refused("evaluate", "--sigma", 25, "--dataset", "Set12", "--fast")
     assert "LESSONS_DATA=/nowhere is no folder" in message
     assert "not on this machine" in refused("data", "verify", "Set12")
 
 
+@pytest.mark.usefixtures("offline")
 def test_a_set_that_is_not_here_without_network(
     tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LESSONS_DATA", raising=False)
     monkeypatch.setenv("LESSONS_CACHE", str(tmp_path))
-    # Nothing listens on the discard port, so no request leaves this machine.
-    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     (tmp_path / "Set12").mkdir()
     message = refused("evaluate", "--sigma", 25, "--dataset", "Set12", "--json")
     for part in ("Set12/01.png", "raw.githubusercontent.com: no connection", "LESSONS_DATA"):

@@ -195,14 +195,6 @@ def test_no_server_at_all(home: Path, server: Server, monkeypatch: pytest.Monkey
         data.load("toy")
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard, also where the tests run in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("heard")
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_interrupted_download_leaves_nothing(

@@ -44,8 +44,7 @@ def best_weights(task: Task, channels: int, value: Any) -> str:
         and score.task in (task.name, *task.also)
         and score.overlap is None
         and not score.stale
-        and (TASKS[score.task].channel(score.dataset) == "rgb")
-        == (_channels(fit[score.method]) == 3)
+        and _scored(score) == _channels(fit[score.method])
     ]
     if not scores:
         # Never scored, all that is known of them is what they were trained for.

@@ -88,14 +88,6 @@ def to_samples(
     return np.concatenate([samples, alpha], axis=-1)
 
 
-def check_range(path: Path | str, value_range: tuple[float, float] | None) -> None:
-    """Refuse, with an ImageError, a range that does not lead from a number to a larger one."""
-    if value_range is not None:
-        low, high = value_range
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ImageError(f"{path}: {low:g} to {high:g} is no range from black to white")
-
-
 def _check_floats(path: Path | str, samples: np.ndarray, told: bool) -> None:
     low, high = float(samples.min()), float(samples.max())
     if not (math.isfinite(low) and math.isfinite(high)):

@@ -228,14 +228,6 @@ def test_without_a_network(home: Path, server: Server) -> None:
         fetch(NAME)
 
 
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Ctrl-C is heard, also where the tests run in the background, which ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("heard")
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_interrupted_download_leaves_nothing(home: Path, server: Server) -> None:
