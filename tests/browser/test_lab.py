@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, Route, TimeoutError, sync_playwright
+from playwright.sync_api import Locator, Page, Route, TimeoutError, sync_playwright
 
 import course
 
@@ -48,7 +48,7 @@ NOTEBOOK = f"""() => {{
         done: code.filter(cell => cell.execution_count !== null).length,
         outputs: outputs.length,
         errors: outputs.filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue),
-        widget: cells.findIndex(cell => cell.outputs?.some(o => o.data && view in o.data)),
+        widgets: cells.flatMap((cell, k) => cell.outputs?.some(o => o.data?.[view]) ? [k] : []),
     }};
 }}"""
 CLEARED = f"() => ({NOTEBOOK})().outputs === 0"
@@ -166,7 +166,23 @@ def poll(question: Callable[[], Any], seconds: float = 20) -> Any:
     return answer
 
 
-def test_lesson_00_runs_and_its_slider_moves_the_picture(page: Page, address: str) -> None:
+def show(page: Page, cells: list[int], role: str) -> Locator:
+    """Scroll to the first of some cells whose widget has a control; return the widget's box.
+
+    Args:
+        page: shows JupyterLab, which keeps in the page only what is in sight.
+        cells: indices of cells with widgets.
+        role: of the control, such as "slider".
+    """
+    box = page.locator(".widget-box", has=page.get_by_role(role)).first
+    for cell in cells:
+        page.evaluate(SCROLL, cell)
+        if poll(box.count, seconds=5):
+            return box
+    raise AssertionError(f"none of the cells {cells} shows a {role}")
+
+
+def test_lesson_00_runs_and_its_question_and_its_slider_answer(page: Page, address: str) -> None:
     parts = urlsplit(address)
     assert parts.hostname == "127.0.0.1"
     assert status(address) == 200
@@ -186,10 +202,13 @@ def test_lesson_00_runs_and_its_slider_moves_the_picture(page: Page, address: st
     assert course.ROOT / notebook["path"] == lesson
     assert notebook["errors"] == []
     assert notebook["done"] == notebook["code"] > 0
-    assert notebook["widget"] >= 0, "lesson 00 shows no widget"
 
-    page.evaluate(SCROLL, notebook["widget"])
-    box = page.locator(".widget-box", has=page.locator("img.widget-image")).first
+    question = show(page, notebook["widgets"], "radio")
+    assert not question.locator("p").count(), "the answer is shown before it is chosen"
+    question.get_by_role("radio").first.check(timeout=20_000)
+    assert poll(lambda: "it is" in question.inner_text() or "As you said" in question.inner_text())
+
+    box = show(page, notebook["widgets"], "slider")
     slider, image = box.get_by_role("slider").first, box.locator("img.widget-image")
     slider.focus(timeout=20_000)
     first_picture = poll(lambda: image.evaluate(PIXELS))
