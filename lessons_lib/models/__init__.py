@@ -11,6 +11,7 @@ from lessons_lib.models.dncnn import DnCNN, DnCNNConfig
 from lessons_lib.models.ffdnet import FFDNet, FFDNetConfig
 from lessons_lib.models.groupsc import GroupSC
 from lessons_lib.models.lista import Lista, ListaConfig
+from lessons_lib.models.nlrn import NLRN, NLRNConfig
 from lessons_lib.models.non_local import NonLocalConfig
 from lessons_lib.models.restore import restore
 from lessons_lib.models.restorer import Restorer
@@ -68,6 +69,7 @@ MODELS = {
     ),
     "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
     "bias-free": Architecture(BiasFree, BiasFreeConfig, "BF-CNN"),
+    "nlrn": Architecture(NLRN, NLRNConfig, "NLRN"),
 }
 
 
@@ -117,6 +119,7 @@ def describe(model: Restorer) -> tuple[str, dict[str, Any]]:
 __all__ = [
     "CSR",
     "MODELS",
+    "NLRN",
     "Architecture",
     "BiasFree",
     "DnCNN",

@@ -31,13 +31,15 @@ def load_published(name: str, device: str | torch.device = "cpu") -> Restorer:
         CheckpointError: see `fetch`; or the file cannot be read as the registry says.
     """
     weights = find_published(name)
-    path, content = obtain(weights)
+    paths, contents = zip(*map(obtain, weights.files), strict=True)
     try:
-        model = LAYOUTS[weights.layout](content, weights)
+        model = LAYOUTS[weights.layout](*contents, weights)
     except Exception as error:
         # Those who read files raise many kinds of error; all mean that the layout is another one.
         what = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: not in the layout {weights.layout!r}: {what}") from error
+        raise CheckpointError(
+            f"{paths[0]}: not in the layout {weights.layout!r}: {what}"
+        ) from error
     model.sigma = weights.sigma
     return model.eval().requires_grad_(False).to(device)
 

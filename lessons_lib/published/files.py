@@ -18,24 +18,25 @@ Progress = Callable[[int, int], None]
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
-    """Make sure that a file of published weights is on this machine.
+    """Make sure that published weights are on this machine.
 
     Args:
         name: see `published_weights`.
         progress: called with (bytes done, bytes in all) while it is downloaded.
 
     Returns:
-        Where it is; its content is what the registry says.
+        Where their first file is; all are what the registry says.
 
     Raises:
         CheckpointError: unknown name, a file that is not what was published, or one that cannot be
             downloaded.
     """
-    return obtain(find_published(name), progress)[0]
+    paths = [obtain(file, progress)[0] for file in find_published(name).files]
+    return paths[0]
 
 
 def obtain(weights: PublishedWeights, progress: Progress | None = None) -> tuple[Path, bytes]:
-    """Where the file of published weights is, and its verified content; see `fetch`."""
+    """Where one file of published weights is, and its verified content; see `fetch`."""
     path = cache_folder() / "published" / weights.place
     remedy = f"delete it, and it is downloaded again from {weights.url}"
     chosen = os.environ.get("LESSONS_PUBLISHED")

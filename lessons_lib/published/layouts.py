@@ -1,6 +1,7 @@
 """How published weights are laid out in their files, and what our models make of them.
 
-Nothing in a file is executed: MATLAB's are read by h5py, PyTorch's by its loader for plain tensors.
+Nothing in a file is executed: MATLAB's are read by h5py, PyTorch's by its loader for plain tensors,
+TensorFlow's by `lessons_lib.published.tensorflow`.
 """
 
 from argparse import Namespace
@@ -14,6 +15,7 @@ from torch import Tensor
 from lessons_lib.models import Restorer, build
 from lessons_lib.models.released import from_published
 from lessons_lib.published.registry import PublishedWeights
+from lessons_lib.published.tensorflow import read_variables
 
 # A convolution: its kernels (out, in, 3, 3) and its biases (out,).
 Layer = tuple[Tensor, Tensor]
@@ -101,12 +103,54 @@ def from_released(content: bytes, weights: PublishedWeights) -> Restorer:
     return model
 
 
-LAYOUTS: dict[str, Callable[[bytes, PublishedWeights], Restorer]] = {
+def from_nlrn(index: bytes, numbers: bytes, weights: PublishedWeights) -> Restorer:
+    """NLRN, from the two files of its TensorFlow checkpoint.
+
+    Kernels there are (height, width, inputs, outputs). The network sees pixels up to 255 and adds
+    its output, divided by 255, to the image. Here the first normalisation, whose statistics are
+    those of pixels, and the last kernel take the factor in.
+    """
+    variables = read_variables(index, numbers)
+    layers = {
+        "first": "conv1",
+        "transitions.0.look.embeddings.0": "rnn/non_local_theta",
+        "transitions.0.look.embeddings.1": "rnn/non_local_phi",
+        "transitions.0.look.transform": "rnn/non_local_g",
+        "transitions.0.first": "rnn/RB1_a",
+        "transitions.0.second": "rnn/RB1_b",
+        "last": "conv_end",
+    }
+    norms = {"norm": "batch_normalization", "last_norm": "batch_normalization_1"}
+    for number in range(3 * weights.options["states"]):
+        mark = f"_{number}" if number else ""
+        place = ("before", "between", "after")[number % 3]
+        norms[f"norms.{number // 3}.{place}"] = f"rnn/batch_normalization{mark}"
+    taken = {}
+    for ours, theirs in layers.items():
+        taken[f"{ours}.weight"] = variables[f"model/{theirs}/kernel"].permute(3, 2, 0, 1)
+        taken[f"{ours}.bias"] = variables[f"model/{theirs}/bias"]
+    parts = {"weight": "gamma", "bias": "beta"}
+    parts |= {"running_mean": "moving_mean", "running_var": "moving_variance"}
+    for ours, theirs in norms.items():
+        for part, name in parts.items():
+            taken[f"{ours}.{part}"] = variables[f"model/{theirs}/{name}"]
+        taken[f"{ours}.num_batches_tracked"] = torch.tensor(0)
+    for name in ("last.weight", "last.bias", "norm.running_mean"):
+        taken[name] = taken[name] / 255
+    # (255 y − μ) / √(σ² + ε) = (y − μ/255) / √(σ'² + ε)
+    epsilon = 1e-3
+    taken["norm.running_var"] = (taken["norm.running_var"] + epsilon) / 255**2 - epsilon
+    return _filled(weights, taken)
+
+
+# Each takes the contents of the files in the registry's order.
+LAYOUTS: dict[str, Callable[..., Restorer]] = {
     "matconvnet": from_matconvnet,
     "kair": from_kair,
     "bias-free": from_bias_free,
     "batch-norm": from_batch_norm,
     "released": from_released,
+    "nlrn": from_nlrn,
 }
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 from urllib.parse import quote
@@ -36,6 +36,7 @@ class PublishedWeights:
         blob: its id in git, a SHA-1, or the first digits of that; "" if not known.
         licence: that the repository states.
         about: what else is to be said, in a line.
+        also: further files that they are in, each with its own "path", "size", "sha256", "blob".
     """
 
     name: str
@@ -53,6 +54,12 @@ class PublishedWeights:
     blob: str
     licence: str
     about: str
+    also: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def files(self) -> tuple["PublishedWeights", ...]:
+        """One entry for each of their files, this one first."""
+        return (self, *(replace(self, also=(), **file) for file in self.also))
 
     @property
     def sigma(self) -> float | None:
@@ -109,6 +116,7 @@ def find_published(name: str) -> PublishedWeights:
 def _weights(row: dict[str, str]) -> PublishedWeights:
     values: dict[str, Any] = dict(row)
     values["options"] = json.loads(row["options"])
+    values["also"] = tuple(json.loads(row["also"] or "[]"))
     values["tasks"] = tuple(row["tasks"].split())
     values["sigma_255"] = float(row["sigma_255"])
     for number in ("parameters", "size"):

@@ -36,7 +36,12 @@ def shaken(model):
     return model
 
 
-SMALL = {"layers": 4, "width": 8}
+SMALL = {
+    "dncnn": {"layers": 4, "width": 8},
+    "ffdnet": {"layers": 4, "width": 8},
+    "bias-free": {"layers": 4, "width": 8},
+    "nlrn": {"states": 2, "width": 8, "embedding": 4},
+}
 
 
 def told_to(model, batch: int) -> dict[str, Tensor]:
@@ -46,9 +51,7 @@ def told_to(model, batch: int) -> dict[str, Tensor]:
 
 def every_model(channels: int = 1):
     for name in MODELS:
-        options = (TINY if MODELS[name].model.starts_from_dictionary else SMALL) | {
-            "channels": channels
-        }
+        options = SMALL.get(name, TINY) | {"channels": channels}
         variants = [{}]
         if name == "lista":
             variants = [{"variant": v} for v in ("untied", "coupled", "alista")]
