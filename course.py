@@ -359,14 +359,16 @@ def answers(port: int) -> bool:
 
 def steps(quick: bool, browser: bool) -> dict[str, list[str]]:
     """Name the checks, each with its arguments for Python; `quick` runs no notebooks."""
+    together = f"--numprocesses={min(4, os.cpu_count() or 1)}"
     nbval = ["-m", "pytest", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
-    nbval += ["--nbval-sanitize-with=tests/nbval_sanitize.cfg"]
+    nbval += ["--nbval-sanitize-with=tests/nbval_sanitize.cfg", together, "--dist=loadscope"]
+    tests = ["-m", "pytest", together, "--dist=worksteal", "-m"]
     chosen = {
         "lint": ["-m", "ruff", "check", "."],
         "format": ["-m", "ruff", "format", "--check", "."],
         "types": ["-m", "mypy", "lessons_lib", "course.py"],
         "notebooks match their sources": ["solutions/build.py", "--check"],
-        "tests": ["-m", "pytest", "-m", "not browser and not long" + " and not slow" * quick],
+        "tests": [*tests, "not browser and not long" + " and not slow" * quick],
     }
     if not quick:
         chosen["notebooks run"] = [*nbval, "notebooks"]
@@ -382,8 +384,9 @@ def test(quick: bool, browser: bool) -> int:
     for name, arguments in steps(quick, browser).items():
         say(f"\n=== {name}")
         start = time.monotonic()
-        # Threads that wait for others let them work: two kernels on two cores are common here.
-        environment = clean_environment(OMP_WAIT_POLICY="PASSIVE")
+        # As many tests run at once as there are cores, so each has one; where one starts threads
+        # all the same, those that wait let others work.
+        environment = clean_environment(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
         code = subprocess.run([PYTHON, *arguments], cwd=ROOT, env=environment)
         outcome = "FAILED" if code.returncode else "passed"
         summary.append(f"{outcome} {time.monotonic() - start:7.1f} s  {name}")
