@@ -1,5 +1,7 @@
 """``lessons models``: trained weights that come with the library, and what others published."""
 
+import functools
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,28 +18,50 @@ app = typer.Typer(
 
 
 @app.callback()
-def list_models(context: typer.Context) -> None:
+def list_models(
+    context: typer.Context,
+    macs: Annotated[
+        bool,
+        typer.Option(
+            "--macs",
+            help="Add thousands of multiply-accumulates for each pixel, counted on a crop.",
+        ),
+    ] = False,
+) -> None:
     """List trained weights; make new ones; download those that authors published."""
     if context.invoked_subcommand is not None:
         return
     from lessons_lib.checkpoints import cards
     from lessons_lib.published import published_weights
 
-    head = ("name", "model", "trained for", "parameters", "steps", "hours", "in all", "trained on")
-    rows: list[tuple[str, ...]] = [head]
+    costs = functools.cache(_kilo_macs) if macs else lambda model, options: ()
+    head = ("name", "model", "trained for", "parameters", *(["kMAC"] if macs else []))
+    rows: list[tuple[str, ...]] = [(*head, "steps", "hours", "in all", "trained on")]
     for card in cards().values():
         steps = str(card.steps) if card.finished else f"{card.steps} of {card.run['steps']}"
         hours = f"{sum(card.hours.values()):.2f}"
         spent = (hours, f"{card.hours_in_all:.2f}")
         parameters = f"{card.parameters:,}"
-        rows.append((card.name, card.model, card.setting, parameters, steps, *spent, card.data))
+        known = (card.name, card.model, card.setting, parameters)
+        cost = costs(card.model, json.dumps(card.options))
+        rows.append((*known, *cost, steps, *spent, card.data))
     _print_table(rows)
     typer.echo()
-    rows = [("published", "model", "trained for", "parameters", "licence", "origin")]
+    head = ("published", "model", "trained for", "parameters", *(["kMAC"] if macs else []))
+    rows = [(*head, "licence", "origin")]
     for weights in published_weights().values():
-        facts = (f"{weights.parameters:,}", weights.licence, weights.repository)
+        cost = costs(weights.model, json.dumps(weights.options))
+        facts = (f"{weights.parameters:,}", *cost, weights.licence, weights.repository)
         rows.append((weights.name, weights.model, weights.setting, *facts))
     _print_table(rows)
+
+
+def _kilo_macs(model: str, options: str) -> tuple[str]:
+    """The cell of a table, from a model's name and options."""
+    from lessons_lib.models import build
+    from lessons_lib.models.macs import macs_per_pixel
+
+    return (f"{macs_per_pixel(build(model, json.loads(options))) / 1000:,.0f}",)
 
 
 @app.command()

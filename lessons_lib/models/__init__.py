@@ -13,6 +13,7 @@ from lessons_lib.models.groupsc import GroupSC
 from lessons_lib.models.lista import Lista, ListaConfig
 from lessons_lib.models.nlrn import NLRN, NLRNConfig
 from lessons_lib.models.non_local import NonLocalConfig
+from lessons_lib.models.nsr import NSR, NSRConfig
 from lessons_lib.models.restore import restore
 from lessons_lib.models.restorer import Restorer
 from lessons_lib.models.sc import PatchSC
@@ -70,6 +71,7 @@ MODELS = {
     "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
     "bias-free": Architecture(BiasFree, BiasFreeConfig, "BF-CNN"),
     "nlrn": Architecture(NLRN, NLRNConfig, "NLRN"),
+    "nsr": Architecture(NSR, NSRConfig, "NSR"),
 }
 
 
@@ -120,6 +122,7 @@ __all__ = [
     "CSR",
     "MODELS",
     "NLRN",
+    "NSR",
     "Architecture",
     "BiasFree",
     "DnCNN",

@@ -38,7 +38,7 @@ class UniformTiles:
     def __call__(
         self, model: Restorer, image: Tensor, told: dict[str, Tensor], settings: Settings
     ) -> Tensor:
-        """See `Application`; the estimate is as large as the image.
+        """See `Application`.
 
         Raises:
             ValueError: if the overlap leaves no step from tile to tile.
@@ -78,13 +78,16 @@ class UniformTiles:
             with torch.no_grad():
                 return model.estimate(degraded, settings.precision, None, **parts)
 
-        total, count = torch.zeros_like(image), image.new_zeros(image.shape[-2:])
-        done = 0
+        scale, done = model.scale, 0
+        large = scale * image.shape[-2], scale * image.shape[-1]
+        total, count = image.new_zeros(*image.shape[:2], *large), image.new_zeros(large)
         with closing(in_parallel(estimate, tiles(), workers)) as estimates:
             for some, found in zip(groups, estimates, strict=True):
                 for (y, x), part in zip(some, found.split(len(image)), strict=True):
-                    total[..., y : y + height, x : x + width] += part
-                    count[y : y + height, x : x + width] += 1
+                    lines = slice(scale * y, scale * (y + height))
+                    pixels = slice(scale * x, scale * (x + width))
+                    total[..., lines, pixels] += part
+                    count[lines, pixels] += 1
                 done += len(some)
                 if settings.progress is not None:
                     settings.progress(done / len(places))

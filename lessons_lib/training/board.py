@@ -13,9 +13,9 @@ from lessons_lib.training.log import Row
 class Board:
     """Writes what TensorBoard reads; nothing if it is not there.
 
-    It writes at once. The usual writer leaves that to a thread, which counts seconds by the clock on
-    the wall, and dies of a full disk or of a clock that is set back; whoever closes it then waits
-    for ever.
+    It writes at once. The usual writer leaves that to a thread, which counts seconds by the clock
+    on the wall, and dies of a full disk or of a clock that is set back; whoever closes it then
+    waits for ever.
 
     Args:
         folder: where to write.

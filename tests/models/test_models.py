@@ -41,6 +41,7 @@ SMALL = {
     "ffdnet": {"layers": 4, "width": 8},
     "bias-free": {"layers": 4, "width": 8},
     "nlrn": {"states": 2, "width": 8, "embedding": 4},
+    "nsr": {"blocks": 2, "width": 4, "groups": 2},
 }
 
 
