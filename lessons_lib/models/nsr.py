@@ -5,7 +5,6 @@ Fan, Yu, Mei, Zhang, Fu, Liu, Huang, *Neural sparse representation for image res
 
 import math
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -131,7 +130,7 @@ class NSR(ConvolutionalModel):
         for block in self.blocks:
             features = block(features)
         found = self.tail(features) + (centred if self.skip is None else self.skip(centred))
-        return cast(Tensor, pixel_shuffle(found, self.scale) + 0.5)
+        return pixel_shuffle(found, self.scale) + 0.5
 
 
 def _sparse(config: NSRConfig, inputs: int, outputs: int, length: float) -> SparseConv2d:

@@ -9,6 +9,9 @@ from lessons_lib.models import fast
 from lessons_lib.models.restorer import PRECISIONS, Precision, Restorer, Settings
 from lessons_lib.ops.noise_level import estimate_sigma
 
+# Quarter turns, and whether the image is mirrored before them.
+VIEWS = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)]
+
 
 @torch.no_grad()
 def restore(
@@ -22,6 +25,7 @@ def restore(
     precision: Precision = "auto",
     neighbours: int | None = None,
     mask: Tensor | None = None,
+    multi_view: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
     """Estimate an image of any size, the way the model wants to be applied.
@@ -47,6 +51,10 @@ def restore(
         neighbours: patches that each patch is compared with, see `BandedSimilarity`; all of the
             window where not given. For the fast form of a model that compares patches.
         mask: ``(1 or B, C, H, W)``, 1 where a value was measured, as `BayerMosaic.mask` makes it.
+        multi_view: whether the image is restored in all of its eight views, turned and mirrored,
+            and the mean taken: some hundredths of a decibel better, eight times the work. Timofte,
+            Rothe, Van Gool, *Seven ways to improve example-based single image super resolution*,
+            2016.
         progress: called with the share done, from 0 to 1.
 
     Returns:
@@ -73,9 +81,33 @@ def restore(
         told["mask"] = mask
     if level is not None:
         told["sigma"] = level
-    settings = Settings(precision, memory, tile, overlap, neighbours, progress)
-    restored = model.application(model, brightness * degraded, told, settings)
-    return restored.div_(brightness)
+    views = VIEWS if multi_view else VIEWS[:1]
+    restored: Tensor | None = None
+    for number, view in enumerate(views):
+
+        def tell(share: float, number: int = number) -> None:
+            if progress is not None:
+                progress((number + share) / len(views))
+
+        settings = Settings(precision, memory, tile, overlap, neighbours, tell)
+        seen = {name: _turned(value, view) for name, value in told.items()}
+        found = model.application(model, _turned(brightness * degraded, view), seen, settings)
+        found = _turned_back(found, view)
+        restored = found if restored is None else restored.add_(found)
+    assert restored is not None
+    return restored.div_(len(views) * brightness)
+
+
+def _turned(values: Tensor, view: tuple[int, bool]) -> Tensor:
+    """A view of images or maps ``(B, C, H, W)``; numbers ``(B,)`` look the same from all sides."""
+    if values.dim() < 4:
+        return values
+    return torch.rot90(values.flip(-1) if view[1] else values, view[0], (-2, -1))
+
+
+def _turned_back(values: Tensor, view: tuple[int, bool]) -> Tensor:
+    turned = torch.rot90(values, -view[0], (-2, -1))
+    return turned.flip(-1) if view[1] else turned
 
 
 def resolve_precision(model: Restorer, precision: Precision) -> Precision:

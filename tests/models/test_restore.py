@@ -9,7 +9,9 @@ from lessons_lib.checkpoints import load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.metrics import psnr
 from lessons_lib.models import build, restore
+from lessons_lib.models.restorer import Restorer
 from lessons_lib.models.tiles import _mirrored
+from lessons_lib.models.windows import HaloWindows
 
 LOCAL = {"patch": 5, "atoms": 20, "steps": 3}
 NON_LOCAL = LOCAL | {"refresh": 1, "window": 9}
@@ -98,3 +100,45 @@ def test_weights_for_one_level_serve_others(sigma_255):
     model = load_model("sc-gray-25")
     told, untold = restore(model, noisy, sigma_255 / 255), restore(model, noisy)
     assert psnr(told, clean) > max(psnr(untold, clean), psnr(noisy, clean)) + 1
+
+
+class Tilted(Restorer):
+    """Adds what it is told, and a ramp that no view but one shows upright."""
+
+    told = ("mask",)
+    application = HaloWindows(halo=0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = type("Config", (), {"channels": 1})()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def bytes_for(self, shape, precision):
+        return 1
+
+    def forward(self, degraded, mask):
+        return degraded + mask + torch.linspace(0, 1, degraded.shape[-1])
+
+
+def test_eight_views_are_averaged_and_what_is_told_turns_along():
+    image, mask = torch.rand(1, 1, 6, 9), torch.rand(1, 1, 6, 9)
+    shares = []
+    found = restore(Tilted(), image, mask=mask, multi_view=True, progress=shares.append)
+    # A ramp along each axis, and its mirror image, have a constant mean.
+    torch.testing.assert_close(found, image + mask + 0.5)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    once = restore(Tilted(), image, mask=mask)
+    torch.testing.assert_close(once, image + mask + torch.linspace(0, 1, 9))
+
+
+def test_a_network_that_sees_no_directions_gains_nothing_from_views():
+    model = build("dncnn", {"layers": 3, "width": 4}).eval()
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.copy_(
+                    layer.weight.mean(dim=(2, 3), keepdim=True).expand_as(layer.weight)
+                )
+    image = torch.rand(2, 1, 20, 17)
+    torch.testing.assert_close(restore(model, image, multi_view=True), restore(model, image))
