@@ -1,9 +1,10 @@
 """Data sets by name: found on this machine or downloaded, and verified before a pixel is used.
 
-Where a set's folder may be, in this order: inside scikit-image (the set `samples`), in
-``$LESSONS_DATA/<name>/``, in the cache (``$LESSONS_CACHE`` or the user's cache folder). What is
-nowhere is downloaded into the cache: first from the server ``$LESSONS_MIRROR`` if there is one,
-laid out ``<name>/<file>``, then from the addresses of the registry.
+Where a set's folder may be, in this order: inside scikit-image (the set `samples`, and what is not
+drawn of `Unlike12` and `CUnlike12`), in ``$LESSONS_DATA/<name>/``, in the cache
+(``$LESSONS_CACHE`` or the user's cache folder). What is nowhere is downloaded into the cache: first
+from the server ``$LESSONS_MIRROR`` if there is one, laid out ``<name>/<file>``, then from the
+addresses of the registry.
 """
 
 import csv
@@ -25,8 +26,11 @@ from torch import Tensor
 
 from lessons_lib.files import download, reason
 from lessons_lib.images import read_image
+from lessons_lib.pictures import PICTURES, SIDE, draw
 
 SAMPLES = "samples"
+# Upper left corner, line and column, of what a set of drawn pictures takes of a photograph.
+CORNERS = {"astronaut.png": (10, 128), "ihc.png": (160, 160), "retina.jpg": (500, 100)}
 
 Progress = Callable[[int, int], None]
 
@@ -37,7 +41,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class File:
-    """One row of the registry."""
+    """One row of the registry; or a picture of `PICTURES`, which has no bytes and no hash."""
 
     name: str
     bytes: int
@@ -49,8 +53,9 @@ class File:
 class Entry:
     """What is known of a data set without having it.
 
-    ``kind`` is gray, colour or mixed; ``role`` is samples, train, test, or noisy (photographs
-    with real noise, so that there is no clean reference).
+    ``kind`` is gray, colour or mixed; ``role`` is samples, train, test, drawn (a test on pictures
+    that are drawn when they are asked for, and cut out of scikit-image's photographs), or noisy
+    (photographs with real noise, so that there is no clean reference).
     """
 
     name: str
@@ -62,12 +67,18 @@ class Entry:
     licence: str
     files: tuple[File, ...]
 
+    @property
+    def offline(self) -> bool:
+        """Whether all of it comes with the library and what it requires."""
+        return self.role in ("samples", "drawn")
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set on this machine; iterating yields ``(file name, (1, C, H, W) image)``.
 
-    Every file is compared with the registry's sha256 when it is read.
+    Every file is compared with the registry's sha256 when it is read. What is drawn or cut is
+    turned to gray where the set is gray.
     """
 
     entry: Entry
@@ -79,17 +90,32 @@ class Dataset:
 
     def __iter__(self) -> Iterator[tuple[str, Tensor]]:
         for file in self.files:
-            if _sha256(self.folder / file.name) != file.sha256:
-                raise DataError(
-                    f"{self.folder / file.name} is not the file of the registry; "
-                    f"'lessons data verify {self.entry.name}' says more"
-                )
-            yield file.name, read_image(self.folder / file.name).pixels
+            yield file.name, self._image(file)
 
     @property
     def sha256(self) -> str:
-        """One hash for the whole: of the files' hashes, in their order."""
-        return hashlib.sha256("".join(file.sha256 for file in self.files).encode()).hexdigest()
+        """One hash for the whole: of the files' hashes, in their order.
+
+        A picture that is drawn has that of its pixels as they come out on this machine.
+        """
+        hashes = (
+            file.sha256 or hashlib.sha256(self._image(file).numpy().tobytes()).hexdigest()
+            for file in self.files
+        )
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    def _image(self, file: File) -> Tensor:
+        if file.sha256 and _sha256(self.folder / file.name) != file.sha256:
+            raise DataError(
+                f"{self.folder / file.name} is not the file of the registry; "
+                f"'lessons data verify {self.entry.name}' says more"
+            )
+        image = read_image(self.folder / file.name).pixels if file.sha256 else draw(file.name)
+        if self.entry.role != "drawn":
+            return image
+        top, left = CORNERS.get(file.name, (0, 0))
+        part = image[..., top : top + SIDE, left : left + SIDE]
+        return to_gray(part) if self.entry.kind == "gray" else part.clone()
 
 
 @cache
@@ -101,6 +127,9 @@ def registry() -> dict[str, Entry]:
             file = File(row["file"], int(row["bytes"]), row["sha256"], tuple(row["url"].split()))
             files.setdefault(row["dataset"], []).append(file)
     notes = tomllib.loads(shipped("datasets.toml").read_text(encoding="utf-8"))
+    for name, note in notes.items():
+        if note["role"] == "drawn":
+            files[name] += [File(picture, 0, "", ()) for picture in PICTURES]
     return {name: Entry(name, files=tuple(files[name]), **note) for name, note in notes.items()}
 
 
@@ -212,7 +241,7 @@ def fetch(name: str, limit: int | None = None, progress: Progress | None = None)
     folder = _find(wanted, files)
     if folder is not None:
         return folder
-    if name == SAMPLES:
+    if wanted.offline:
         raise DataError("scikit-image lacks its sample photographs; install scikit-image again")
     folder = cache_folder() / name
     for done, file in enumerate(files):
@@ -239,7 +268,7 @@ def verify(name: str) -> list[str]:
     if folder is None:
         raise DataError(f"{name} is not on this machine; 'lessons data fetch {name}' downloads it")
     problems = []
-    for file in wanted.files:
+    for file in filter(lambda file: file.sha256, wanted.files):
         path = folder / file.name
         if not path.is_file():
             problems.append(f"{path}: missing")
@@ -280,7 +309,7 @@ def shipped(file: str) -> Traversable:
 
 
 def _folders(name: str) -> Iterator[Path]:
-    if name == SAMPLES:
+    if entry(name).offline:
         spec = importlib.util.find_spec("skimage")
         for place in (spec.submodule_search_locations if spec else None) or ():
             yield Path(place) / "data"
@@ -292,7 +321,7 @@ def _folders(name: str) -> Iterator[Path]:
 
 def _find(wanted: Entry, files: tuple[File, ...]) -> Path | None:
     for folder in _folders(wanted.name):
-        if all(_has_size(folder / file.name, file.bytes) for file in files):
+        if all(_has_size(folder / file.name, file.bytes) for file in files if file.sha256):
             return folder
     return None
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from lessons_lib import data
 from lessons_lib.data import DataError, Entry, File
+from lessons_lib.pictures import PICTURES
 
 REAL = Path(os.environ.get("LESSONS_DATA", ""))
 needs_real = pytest.mark.skipif(not (REAL / "Set12").is_dir(), reason="LESSONS_DATA has no Set12")
@@ -279,16 +280,19 @@ def test_registry_and_notes_fit_together() -> None:
     assert len(registry["Set12"].files) == 12
     for entry in registry.values():
         assert entry.kind in ("gray", "colour", "mixed")
-        assert entry.role in ("samples", "train", "test", "noisy")
+        assert entry.role in ("samples", "train", "test", "drawn", "noisy")
         assert entry.licence
         assert entry.citation
         names = [file.name for file in entry.files]
         assert len(set(names)) == len(names)
         for file in entry.files:
             assert Path(file.name).name == file.name
+            if entry.role == "drawn" and file.name in PICTURES:
+                assert not file.sha256
+                continue
             assert len(bytes.fromhex(file.sha256)) == 32
             assert all(url.startswith("https://") for url in file.urls)
-            assert file.urls or entry.name == data.SAMPLES
+            assert file.urls or entry.offline
 
 
 def test_samples_are_here_without_network(home: Path) -> None:
@@ -297,6 +301,32 @@ def test_samples_are_here_without_network(home: Path) -> None:
     assert images["camera.png"].shape == (1, 1, 512, 512)
     assert images["astronaut.png"].shape == (1, 3, 512, 512)
     assert len(images) == 9
+
+
+def test_drawn_sets_are_here_without_network_in_gray_and_in_colour(home: Path) -> None:
+    gray, colour = data.load("Unlike12"), data.load("CUnlike12")
+    assert data.verify("Unlike12") == data.verify("CUnlike12") == []
+    assert len(gray) == len(colour) == 12
+    for (name, plain), (same_name, coloured) in zip(gray, colour, strict=True):
+        assert name == same_name
+        assert coloured.shape == (1, 3, 192, 192)
+        assert torch.equal(plain, data.to_gray(coloured))
+    assert colour.sha256 == data.load("CUnlike12").sha256 != gray.sha256
+    assert not home.exists()
+
+
+def test_drawn_sets_check_the_photographs_that_they_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = data.load("CUnlike12")
+    for file in whole.files:
+        (tmp_path / file.name).write_bytes(bytes(file.bytes))
+    monkeypatch.setattr(data, "_folders", lambda name: iter([tmp_path]))
+    with pytest.raises(DataError, match=r"astronaut\.png is not the file"):
+        list(data.load("CUnlike12"))
+    (tmp_path / "ihc.png").unlink()
+    with pytest.raises(DataError, match="install scikit-image again"):
+        data.load("CUnlike12")
 
 
 def test_sample_gray_colour_and_size() -> None:

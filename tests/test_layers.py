@@ -11,7 +11,7 @@ LIBRARY = Path(__file__).parents[1] / "lessons_lib"
 # Lowest first. A module may import its own layer's package and anything below.
 LAYERS = [
     {"ops", "metrics"},
-    {"solvers", "degradations", "files", "images", "data"},
+    {"solvers", "degradations", "files", "images", "pictures", "data"},
     {"classical", "demosaicking", "tasks", "models"},
     {"published", "checkpoints", "training", "evaluation"},
     {"viz", "exercises", "cli", "__main__"},
@@ -63,6 +63,7 @@ def _same_level(there: str, here: str) -> bool:
         "solvers",
         "files",
         "images",
+        "pictures",
         "data",
         "classical",
         "demosaicking",
