@@ -58,8 +58,9 @@ def say(text: str, end: str = "\n") -> None:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """Return this program's variables without those that would mix in other installations."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    """Return this program's variables without those that would mix in what is set up elsewhere."""
+    theirs = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_CONFIG_PATH")
+    kept = {k: v for k, v in os.environ.items() if k not in theirs}
     return {**kept, "PIP_USER": "0", **more}
 
 
@@ -157,7 +158,7 @@ def install(lock: Path) -> None:
     # SPAMS is quicker, but has no wheel for some machines, where building it mostly fails.
     spams = ["--no-deps", "--only-binary", ":all:", "--requirement", str(SPAMS)]
     if not run_logged("SPAMS (optional)", [*pip, *spams], optional=True):
-        say("    SPAMS cannot be installed on this machine: scikit-learn is used instead.")
+        say("    SPAMS cannot be installed on this machine: the library's own code does its work.")
     library = ["--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
     run_logged("the course's library", [*pip, *library])
 
@@ -192,7 +193,13 @@ def run_logged(title: str, command: list[str], optional: bool = False) -> bool:
         log.flush()
         utf8 = clean_environment(PYTHONUTF8="1")
         step = subprocess.Popen(
-            command, cwd=ROOT, env=utf8, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command,
+            cwd=ROOT,
+            env=utf8,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            close_fds=False,  # the lock stays open in it
         )
         try:
             while step.poll() is None:
@@ -257,6 +264,8 @@ def disk_full() -> str:
 def only_one_at_a_time() -> Iterator[None]:
     """Hold .venv for this run; the system lets go of it even if the run is killed."""
     with LOCK.open("w") as handle:
+        # What this run has started goes on after a kill: until it ends, it holds .venv, too.
+        os.set_inheritable(handle.fileno(), True)
         if not try_to_lock(handle.fileno()):
             say("Another course.py is setting up .venv: waiting for it (Ctrl-C to give up).")
             while not try_to_lock(handle.fileno()):

@@ -228,7 +228,7 @@ def test_doctor_on_a_broken_machine(
     run("doctor", expect=1)
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("FAIL torch") and "install torch" in line for line in lines)
-    assert any(line.startswith("note SPAMS") and "scikit-learn" in line for line in lines)
+    assert any(line.startswith("note SPAMS") and "the library's own" in line for line in lines)
     assert any("LESSONS_DATA=/no/such/folder is no folder" in line for line in lines)
 
 
@@ -236,14 +236,14 @@ def test_help_is_instant_because_torch_stays_away() -> None:
     code = (
         "import sys, lessons_lib.cli\n"
         "try: lessons_lib.cli.main(['--help'])\n"
-        "except SystemExit: sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'rich')))"
+        "except SystemExit: assert not {'torch', 'numpy', 'rich'} & sys.modules.keys()\n"
+        # A third of a second; this only has to notice ten times that. A processor's time does not
+        # depend on what else the machine does.
+        "import time; assert time.process_time() < 5"
     )
-    started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "denoise" in done.stdout
-    # A third of a second on an idle machine; this only has to notice ten times that.
-    assert time.perf_counter() - started < 5
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,9 +268,10 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_names_every_method() -> None:
-    denoisers, _, demosaickers = METHODS_HELP.partition(".")[0].partition("; to demosaic, ")
+    denoisers, demosaickers, enlargers = METHODS_HELP.partition(".")[0].split("; to ")
     assert re.findall(r"\w+", denoisers.removeprefix("One of ")) == list(classical.METHODS)
-    assert demosaickers.split(" or ") == list(demosaicking.METHODS)
+    assert demosaickers.removeprefix("demosaic, ").split(" or ") == list(demosaicking.METHODS)
+    assert enlargers.removeprefix("enlarge, ").split(" or ") == list(TASKS["sr"].methods())
     assert all(task.quick in {*task.methods(), ""} for task in TASKS.values())
 
 

@@ -233,7 +233,7 @@ def test_without_a_network_one_line_says_so_and_the_next_run_recovers(tmp_path: 
 
     code, output = repository.set_up()
     assert code == 0, output
-    assert "SPAMS cannot be installed on this machine: scikit-learn is used instead" in output
+    assert "SPAMS cannot be installed on this machine: the library's own code" in output
     assert "CUDA" not in output  # whoever has told pip where to look needs no advice
     assert repository.works()
 
@@ -299,6 +299,22 @@ def test_of_two_runs_at_once_one_waits(tmp_path: Path) -> None:
     assert "Setting up" not in second
     assert repository.works()
     assert not (repository.root / ".venv" / "lib" / "left").exists()
+
+
+@on_posix
+@pytest.mark.slow
+def test_what_a_killed_run_has_started_holds_up_the_next(tmp_path: Path) -> None:
+    repository = Repository(tmp_path)
+    code = "import sys, course; course.set_up(course.COURSE)"
+    first = repository.start("-c", code)
+    wait_for(first, "  pip ... ")
+    time.sleep(0.2)  # its process is started right after these words
+    first.kill()
+    first.communicate()
+    second_code, second = repository.run("-c", code)
+    assert second_code == 0, second
+    assert second.startswith("Another course.py is setting up")
+    assert repository.works()
 
 
 def test_too_little_disk_space_stops_before_anything_is_installed(tmp_path: Path) -> None:

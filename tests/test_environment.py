@@ -14,12 +14,14 @@ from packaging.version import Version
 
 import course
 
-PROJECT: dict[str, Any] = tomllib.loads((course.ROOT / "pyproject.toml").read_text())["project"]
+PROJECT: dict[str, Any] = tomllib.loads((course.ROOT / "pyproject.toml").read_text("utf-8"))[
+    "project"
+]
 PYTHONS = ["3.11", "3.12", "3.13"]
 
 
 def requirements(lock: Path) -> list[Requirement]:
-    return [Requirement(line) for line in lock.read_text().splitlines()]
+    return [Requirement(line) for line in lock.read_text("utf-8").splitlines()]
 
 
 def pins(lock: Path, python: str) -> dict[str, Version]:
@@ -57,8 +59,8 @@ def test_every_line_is_a_pin() -> None:
 
 
 def test_the_dev_lock_holds_the_course_lock() -> None:
-    course_lines = set(course.COURSE.read_text().splitlines())
-    assert course_lines < set(course.DEV.read_text().splitlines())
+    course_lines = set(course.COURSE.read_text("utf-8").splitlines())
+    assert course_lines < set(course.DEV.read_text("utf-8").splitlines())
 
 
 def test_spams_is_pinned_within_its_range() -> None:
@@ -75,7 +77,7 @@ def test_torch_is_the_agreed_version_and_nothing_optional_is_forced_on_users(pyt
 
 
 def test_conda_gets_the_same_lock_and_a_python_we_support() -> None:
-    environment = yaml.safe_load((course.ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((course.ROOT / "environment.yml").read_text("utf-8"))
     *packages, from_pip = environment["dependencies"]
     pythons = [package.split("=")[1] for package in packages if package.startswith("python=")]
     assert len(pythons) == 1

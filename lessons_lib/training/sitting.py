@@ -150,6 +150,11 @@ class Sitting:
         return self.state.stage_finished and self.clock.allows_a_stage(self.fabric)
 
     def _take_up(self, name: str) -> None:
+        if "model" not in self.state.weights:
+            raise ConfigError(
+                f"the saved state of {name} is that of the end of stage {self.state.stage}: "
+                "another process has just ended it, or the stage has become longer since"
+            )
         try:
             self.learner.restore(self.state.weights)
         except (RuntimeError, ValueError) as error:

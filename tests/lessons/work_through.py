@@ -1,6 +1,7 @@
 """One lesson as a student works through it, with answers of one's own.
 
 After the last cell sliders are moved, questions answered, and the code of folded solutions run.
+Whatever asks another machine for something is refused, and named at the end if it took no notice.
 
 It is run as a program, in a process of its own as a kernel is: lessons set the number of threads
 and switch gradients off, for themselves.
@@ -48,8 +49,29 @@ def code_of_problems(text: str) -> list[str]:
     return [code for part in folded for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
 
 
+def refuse_network() -> list[str]:
+    """Refuse every connection but those inside this machine's own processes from now on.
+
+    Returns:
+        What was refused, which grows.
+    """
+    refused: list[str] = []
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        # A socket between processes has the name of a file; addresses of machines are tuples.
+        if event in ("socket.getaddrinfo", "socket.gethostbyname") or (
+            event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple)
+        ):
+            refused.append(f"{event} {arguments}")
+            raise OSError(f"a lesson needs no network: {refused[-1]}")
+
+    sys.addaudithook(hear)
+    return refused
+
+
 def run(source: Path) -> None:
     """Every answer passes, nothing after it fails, and sliders still work after the last cell."""
+    refused = refuse_network()
     os.environ["LESSONS_STRICT"] = "1"
     os.chdir(source.parent)
     matplotlib.use("agg")
@@ -87,6 +109,7 @@ def run(source: Path) -> None:
             exec(
                 compile(text, f"{source.name}, cell {number}, a problem's solution", "exec"), lesson
             )
+    assert not refused
 
 
 def _value(option: Any) -> Any:

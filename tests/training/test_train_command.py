@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lessons_lib.cli import main
+
 ROOT = Path(__file__).parents[2]
 TINY = """
 model = "sc"
@@ -68,11 +70,14 @@ def test_one_run_and_the_queue(tmp_path):
         (["--list", "--runs", "nowhere"], "holds no run"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path, arguments, says):
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, arguments, says):
     (tmp_path / "bad.toml").write_text("model = 'sc'\nsigma_255 = 25\n[[stage]]\nstep = 3")
-    done = lessons(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["train", *arguments])
+    said = capsys.readouterr()
+    assert end.value.code == 2
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1
+    assert says in said.err
+    assert "Traceback" not in said.err
