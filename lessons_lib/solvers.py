@@ -148,7 +148,7 @@ def omp(
         dictionary: ``(m, K)`` with unit columns.
         residual_norm: length of the residual to stop at.
         sparsity: most atoms per patch; half the patch entries where not given.
-        backend: SPAMS, ours (``"scikit-learn"``), or SPAMS if it is installed (``"auto"``).
+        backend: SPAMS, ours (``"pytorch"``), or SPAMS if it is installed (``"auto"``).
 
     Returns:
         Codes ``(K, N)`` or ``(B, K, N)``, and a history with one entry: half the squared residual,

@@ -231,7 +231,7 @@ for name, (atoms, rows) in {"at the start": (start, codes), "pairs": ksvd(points
 
 # %%
 SPAMS = dictionaries.load_spams() is not None
-# SPAMS is written in C++. Without it scikit-learn does the same, slower: so give it less.
+# SPAMS is written in C++. Without it our own code does the same, slower: so give it less.
 side, count = (192, 8192) if SPAMS else (160, 2048)
 sigma, size, K = 25 / 255, 9, 144
 lam = sigma * math.sqrt(2 * math.log(K))
@@ -241,7 +241,7 @@ noisy = GaussianNoise(sigma)(clean, "brick")
 patches, _ = pieces.centre(pieces.extract_patches(noisy, size))
 noise, _ = pieces.centre(sigma * torch.randn(1, size**2, 4000, generator=generator))
 awake = ((dct.T @ noise[0]).abs() > lam).any(dim=0).float().mean()
-print(f"{'SPAMS' if SPAMS else 'scikit-learn'}: {patches.shape[2]} patches of {size**2} pixels")
+print(f"{'SPAMS' if SPAMS else 'PyTorch'}: {patches.shape[2]} patches of {size**2} pixels")
 print(f"λ = {lam / sigma:.2f} σ: {1 - awake:.0%} of pure noise patches have an empty code")
 
 # %% [markdown]
@@ -249,7 +249,7 @@ print(f"λ = {lam / sigma:.2f} σ: {1 - awake:.0%} of pure noise patches have an
 # wait: it codes a small batch, updates the atoms, and goes on. All that it has to remember of
 # earlier batches is two small matrices, the sums of $\mathbf Y\mathbf A^\top$ and
 # $\mathbf A\mathbf A^\top$. SPAMS, the toolbox that GroupSC §3.6 takes its first dictionaries
-# from, learns so, and scikit-learn has the same algorithm. The library's `learn_dictionary` uses
+# from, learns so, and our own code has the same algorithm. The library's `learn_dictionary` uses
 # SPAMS where it is installed; the line above says which of the two runs here. (Without SPAMS, the
 # pictures are smaller and your numbers differ a little from those in the text.)
 
@@ -469,7 +469,7 @@ for most in (1, 2, 4, 8):
 
 # %% [markdown]
 # The loop of one patch is too slow for thousands. From here on we use the library's `omp`, which
-# calls SPAMS or scikit-learn. (SPAMS chooses a little differently: the atom that leaves the
+# calls SPAMS or our own code. (SPAMS chooses a little differently: the atom that leaves the
 # shortest residual *after* the fit.)
 #
 # When should it stop? We take 400 patches with something in them: longer than pure noise would be,

@@ -16,7 +16,7 @@ from lessons_lib.solvers import fista, group_ista, ista, omp
 needs_spams = pytest.mark.skipif(
     importlib.util.find_spec("spams") is None, reason="SPAMS is not installed"
 )
-BACKENDS = ["scikit-learn", pytest.param("spams", marks=needs_spams)]
+BACKENDS = ["pytorch", pytest.param("spams", marks=needs_spams)]
 
 
 def problem(count: int = 12, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -104,13 +104,14 @@ def _container_limit() -> int | None:
 
 def _spams() -> Iterator[Finding]:
     if importlib.util.find_spec("spams") is None:
-        yield Finding("SPAMS", "not installed", "pip install spams-bin; scikit-learn stands in")
+        advice = "pip install spams-bin; the library's own code stands in"
+        yield Finding("SPAMS", "not installed", advice)
         return
     try:
         importlib.import_module("spams")
     except Exception as error:
         reason = str(error).partition("\n")[0]
-        yield Finding("SPAMS", f"does not load ({reason})", "scikit-learn stands in")
+        yield Finding("SPAMS", f"does not load ({reason})", "the library's own code stands in")
         return
     yield Finding("SPAMS", _version("spams-bin") or "installed")
 

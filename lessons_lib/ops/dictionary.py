@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lessons_lib.ops.prox import soft_threshold
 
-Backend = Literal["auto", "spams", "scikit-learn"]
+Backend = Literal["auto", "spams", "pytorch"]
 
 # Patches that are learned from at a time.
 BATCH = 512
@@ -28,15 +28,15 @@ def load_spams() -> ModuleType | None:
 
 
 def choose_backend(backend: Backend) -> ModuleType | None:
-    """The SPAMS module if it is to be used, None for scikit-learn.
+    """The SPAMS module if it is to be used, None for our own code in PyTorch.
 
     Raises:
         ValueError: for an unknown name.
         ModuleNotFoundError: if SPAMS is asked for by name and not installed.
     """
-    if backend not in ("auto", "spams", "scikit-learn"):
-        raise ValueError(f"backend is 'auto', 'spams' or 'scikit-learn', not {backend!r}")
-    if backend == "scikit-learn":
+    if backend not in ("auto", "spams", "pytorch"):
+        raise ValueError(f"backend is 'auto', 'spams' or 'pytorch', not {backend!r}")
+    if backend == "pytorch":
         return None
     spams = load_spams()
     if spams is None and backend == "spams":
@@ -141,8 +141,8 @@ def learn_dictionary(
         iterations: batches of 512 patches to learn from, by SPAMS; without it half as many.
         seed: draws the initial atoms and the order of the patches.
         initial: ``(m, K)`` atoms to start from; patches drawn at random where not given.
-        backend: SPAMS, the same algorithm without it (``"scikit-learn"``, which is what `omp` then
-            uses), or SPAMS if it is installed (``"auto"``).
+        backend: SPAMS, the same algorithm in PyTorch (``"pytorch"``), or SPAMS if it is installed
+            (``"auto"``).
 
     Returns:
         ``(m, K)``, unit columns.

@@ -95,11 +95,11 @@ def test_both_backends_learn_equally_good_dictionaries(patches):
     lam = 0.1
     learned = {
         name: learn_dictionary(patches, 64, lam, iterations=40, backend=name)
-        for name in ("spams", "scikit-learn")
+        for name in ("spams", "pytorch")
     }
     scores = {name: objective(patches, found, lam) for name, found in learned.items()}
     fixed = objective(patches, dct_dictionary(6, 64), lam)
-    assert scores["scikit-learn"] == pytest.approx(scores["spams"], rel=0.03)
+    assert scores["pytorch"] == pytest.approx(scores["spams"], rel=0.03)
     assert max(scores.values()) < 0.97 * fixed
     for found in learned.values():
         assert torch.allclose(found.norm(dim=0), torch.ones(64), atol=1e-5)
@@ -118,7 +118,7 @@ def test_learning_from_too_little_is_refused(patches):
         learn_dictionary(patches, 8, 0.1, backend="matlab")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("backend", ["scikit-learn", pytest.param("spams", marks=needs_spams)])
+@pytest.mark.parametrize("backend", ["pytorch", pytest.param("spams", marks=needs_spams)])
 def test_learning_survives_flat_patches(backend):
     start = dct_dictionary(6, 64)
     learned = learn_dictionary(
