@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from lessons_lib.models.bias_free import BiasFree, BiasFreeConfig
+from lessons_lib.models.cbdnet import CBDNet, CBDNetConfig
+from lessons_lib.models.class_aware import ClassAware, ClassAwareConfig
 from lessons_lib.models.csr import CSR, CSRConfig
 from lessons_lib.models.dncnn import DnCNN, DnCNNConfig
 from lessons_lib.models.ffdnet import FFDNet, FFDNetConfig
@@ -70,6 +72,8 @@ MODELS = {
     ),
     "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
     "bias-free": Architecture(BiasFree, BiasFreeConfig, "BF-CNN"),
+    "cbdnet": Architecture(CBDNet, CBDNetConfig, "CBDNet"),
+    "class-aware": Architecture(ClassAware, ClassAwareConfig, "class-aware net"),
     "nlrn": Architecture(NLRN, NLRNConfig, "NLRN"),
     "nsr": Architecture(NSR, NSRConfig, "NSR"),
 }
@@ -125,6 +129,8 @@ __all__ = [
     "NSR",
     "Architecture",
     "BiasFree",
+    "CBDNet",
+    "ClassAware",
     "DnCNN",
     "FFDNet",
     "GroupSC",

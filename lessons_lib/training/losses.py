@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from lessons_lib.data import unknown
@@ -30,8 +32,90 @@ def absolute(estimate: Tensor, clean: Tensor, confidence: Tensor) -> Tensor:
     return (weight * (estimate - clean)).abs().sum() / len(estimate)
 
 
+def charbonnier(estimate: Tensor, clean: Tensor, confidence: Tensor) -> Tensor:
+    """``Σ m √((x̂ − x)² + ε²) / batch``, ε = 0.001: `absolute` with its kink made round.
+
+    Source: Charbonnier, Blanc-Féraud, Aubert, Barlaud, *Two deterministic half-quadratic
+    regularization algorithms for computed imaging*, 1994.
+    """
+    weight = confidence / confidence.max()
+    return (weight * ((estimate - clean).square() + 1e-6).sqrt()).sum() / len(estimate)
+
+
+def structural(estimate: Tensor, clean: Tensor, confidence: Tensor, deviation: float) -> Tensor:
+    """``1 − SSIM`` at the centre of each crop, seen through a Gaussian as wide as the crop.
+
+    Args:
+        estimate: ``(B, C, H, W)`` on the [0, 1] scale.
+        clean: same shape.
+        confidence: ``(1, 1, H, W)``, multiplies the Gaussian.
+        deviation: the Gaussian's, in pixels; 5 and 9 in the paper.
+
+    Source: Zhao, Gallo, Frosio, Kautz, *Loss functions for image restoration with neural networks*,
+    2017, §III-B.
+    """
+    luminance, structure = _similarity(estimate, clean, _window(confidence, deviation))
+    return 1 - (luminance * structure).mean()
+
+
+def multiscale(estimate: Tensor, clean: Tensor, confidence: Tensor) -> Tensor:
+    """``1 − l₈ · cs_½ cs₁ cs₂ cs₄ cs₈`` at each crop's centre, the indices being deviations.
+
+    Five Gaussians stand for five sizes of the image: nothing is made smaller.
+
+    Source: Zhao et al. §III-C, as their code computes it.
+    """
+    similarity = torch.ones_like(estimate[..., 0, 0])
+    for deviation in (0.5, 1.0, 2.0, 4.0, 8.0):
+        luminance, structure = _similarity(estimate, clean, _window(confidence, deviation))
+        similarity = similarity * structure
+    return 1 - (luminance * similarity).mean()
+
+
+def mixed(estimate: Tensor, clean: Tensor, confidence: Tensor, alpha: float) -> Tensor:
+    """``α · multiscale + (1 − α) · Σ G₈ |x̂ − x|``, with the Gaussian ``G₈`` summing to 1.
+
+    Source: Zhao et al. §III-D with α = 0.84; their code has 0.025.
+    """
+    errors = (_window(confidence, 8.0) * (estimate - clean).abs()).sum(dim=(-2, -1))
+    return alpha * multiscale(estimate, clean, confidence) + (1 - alpha) * errors.mean()
+
+
+def _window(confidence: Tensor, deviation: float) -> Tensor:
+    """A Gaussian about the crop's centre ``(1, 1, H, W)``, summing to 1."""
+    sides = [
+        torch.arange(length, device=confidence.device) - (length - 1) / 2
+        for length in confidence.shape[-2:]
+    ]
+    rows, columns = (torch.exp(-(side**2) / (2 * deviation**2)) for side in sides)
+    window = confidence * rows[:, None] * columns
+    return window / window.sum()
+
+
+def _similarity(estimate: Tensor, clean: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance and structure ``(B, C)``, the two factors of `lessons_lib.metrics.ssim`."""
+
+    def mean(values: Tensor) -> Tensor:
+        return (window * values).sum(dim=(-2, -1))
+
+    mean_x, mean_y = mean(estimate), mean(clean)
+    x, y = estimate - mean_x[..., None, None], clean - mean_y[..., None, None]
+    luminance = (2 * mean_x * mean_y + 1e-4) / (mean_x**2 + mean_y**2 + 1e-4)
+    structure = (2 * mean(x * y) + 9e-4) / (mean(x * x) + mean(y * y) + 9e-4)
+    return luminance, structure
+
+
 # By the name that a config calls them; each takes estimate, clean crops and confidence.
-LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"l2": squared, "l1": absolute}
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "l2": squared,
+    "l1": absolute,
+    "charbonnier": charbonnier,
+    "ssim-5": partial(structural, deviation=5.0),
+    "ssim-9": partial(structural, deviation=9.0),
+    "ms-ssim": multiscale,
+    "mix": partial(mixed, alpha=0.84),
+    "mix-0.025": partial(mixed, alpha=0.025),
+}
 
 
 @dataclass(frozen=True)

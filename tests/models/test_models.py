@@ -40,6 +40,8 @@ SMALL = {
     "dncnn": {"layers": 4, "width": 8},
     "ffdnet": {"layers": 4, "width": 8},
     "bias-free": {"layers": 4, "width": 8},
+    "cbdnet": {"width": 4, "estimator": 3},
+    "class-aware": {"layers": 4, "width": 8},
     "nlrn": {"states": 2, "width": 8, "embedding": 4},
     "nsr": {"blocks": 2, "width": 4, "groups": 2},
 }

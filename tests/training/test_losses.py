@@ -1,5 +1,8 @@
 """Losses against their formulas written out, and their gradients against finite differences."""
 
+import itertools
+import math
+
 import pytest
 import torch
 
@@ -8,6 +11,14 @@ from lessons_lib.training import ConfigError, Loss
 from lessons_lib.training.losses import LOSSES
 
 POWERS = {"l2": 2, "l1": 1}
+SIMILARITIES = {
+    "ssim-5": (5.0,),
+    "ssim-9": (9.0,),
+    "ms-ssim": (0.5, 1.0, 2.0, 4.0, 8.0),
+    "mix": (0.5, 1.0, 2.0, 4.0, 8.0),
+    "mix-0.025": (0.5, 1.0, 2.0, 4.0, 8.0),
+}
+L1_SHARES = {"mix": 0.16, "mix-0.025": 0.975}
 
 
 @pytest.fixture
@@ -21,7 +32,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def test_every_loss_is_tested():
-    assert set(POWERS) == set(LOSSES)
+    assert {*POWERS, *SIMILARITIES, "charbonnier"} == set(LOSSES)
 
 
 @pytest.mark.parametrize("kind", POWERS)
@@ -38,7 +49,46 @@ def test_a_loss_is_its_formula(kind, batch):
     assert LOSSES[kind](estimate, clean, confidence).item() == pytest.approx(total / 2)
 
 
-@pytest.mark.parametrize("kind", POWERS)
+def test_charbonnier_is_its_formula(batch):
+    estimate, clean, confidence = batch
+    total = 0.0
+    for place in itertools.product(range(2), range(3), range(5), range(4)):
+        weight = confidence[0, 0, place[2], place[3]].item() / 20
+        total += weight * math.hypot((estimate - clean)[place].item(), 1e-3)
+    found = LOSSES["charbonnier"](estimate, clean, confidence).item()
+    assert found == pytest.approx(total / 2)
+
+
+@pytest.mark.parametrize("kind", SIMILARITIES)
+def test_a_similarity_is_its_formula_at_the_centre(kind, batch):
+    estimate, clean, confidence = batch
+    pixels = list(itertools.product(range(5), range(4)))
+    errors = []
+    for b, c in itertools.product(range(2), range(3)):
+        x, y = ([image[b, c, i, j].item() for i, j in pixels] for image in (estimate, clean))
+        similarity = 1.0
+        for deviation in SIMILARITIES[kind]:
+            far = [((i - 2) ** 2 + (j - 1.5) ** 2) / (2 * deviation**2) for i, j in pixels]
+            w = [
+                confidence[0, 0, *p].item() * math.exp(-d) for p, d in zip(pixels, far, strict=True)
+            ]
+            w = [value / sum(w) for value in w]
+            mx, my = (sum(map(math.prod, zip(w, v, strict=True))) for v in (x, y))
+            vx, vy, cov = (
+                sum(wi * (si - ms) * (ti - mt) for wi, si, ti in zip(w, s, t, strict=True))
+                for s, ms, t, mt in ((x, mx, x, mx), (y, my, y, my), (x, mx, y, my))
+            )
+            similarity *= (2 * cov + 0.03**2) / (vx + vy + 0.03**2)
+        similarity *= (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2)
+        share = L1_SHARES.get(kind, 0.0)  # the last Gaussian is that of the absolute errors
+        apart = sum(wi * abs(si - ti) for wi, si, ti in zip(w, x, y, strict=True))
+        errors.append((1 - share) * (1 - similarity) + share * apart)
+    found = LOSSES[kind](estimate, clean, confidence).item()
+    assert found == pytest.approx(sum(errors) / len(errors), rel=1e-9)
+    assert LOSSES[kind](clean, clean, confidence).item() == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", LOSSES)
 def test_a_gradient_is_what_a_small_change_changes(kind, batch):
     estimate, clean, confidence = batch
     estimate.requires_grad_()
