@@ -54,6 +54,7 @@ class Card:
         sha256: of the safetensors file.
         task: what they restore, a name of `lessons_lib.tasks.TASKS`.
         quality: of the JPEG files they were trained for; else 0.
+        scale: how many times larger they make images; 0 for none, or for all usual scales.
         hours_before: of training behind the weights that the stage began from.
         pixels_before: of all crops that this training looked at.
     """
@@ -75,6 +76,7 @@ class Card:
     sha256: str
     task: str = "denoise"
     quality: int = 0
+    scale: int = 0
     hours_before: float = 0.0
     pixels_before: int = 0
 
@@ -107,7 +109,8 @@ class Card:
     @property
     def setting(self) -> str:
         """What they were trained for: "sigma=25", "q=10", or the task's name."""
-        return TASKS[self.task].goal_setting(Goal(self.sigma_255 / 255, self.quality))
+        goal = Goal(self.sigma_255 / 255, self.quality, scale=self.scale)
+        return TASKS[self.task].goal_setting(goal)
 
     def serves(self, task: str) -> bool:
         """Whether they can be used for a task."""

@@ -155,17 +155,6 @@ class JPEG:
         return np.asarray(Image.open(buffer)).reshape(pixels.shape)
 
 
-# What happened to an image that keeps its size.
-Degradation = GaussianNoise | BayerMosaic | JPEG
-
-
-def redrawn(degradation: Degradation, seed: int) -> Degradation | None:
-    """The same with so many added to its seed; None if nothing in it is drawn."""
-    if isinstance(degradation, GaussianNoise):
-        return replace(degradation, seed=degradation.seed + seed)
-    return None
-
-
 @dataclass(frozen=True)
 class BicubicDown:
     """Downscaling by antialiased bicubic convolution, as super-resolution benchmarks do it.
@@ -201,3 +190,14 @@ class BicubicDown:
 
     def _matrix(self, length: int, like: Tensor) -> Tensor:
         return resize_matrix(length, 1 / self.scale).to(like)
+
+
+# What happened to an image.
+Degradation = GaussianNoise | BayerMosaic | JPEG | BicubicDown
+
+
+def redrawn(degradation: Degradation, seed: int) -> Degradation | None:
+    """The same with so many added to its seed; None if nothing in it is drawn."""
+    if isinstance(degradation, GaussianNoise):
+        return replace(degradation, seed=degradation.seed + seed)
+    return None

@@ -14,6 +14,7 @@ from lessons_lib.cli.options import (
     Pattern,
     PrecisionName,
     Quality,
+    Scale,
     SigmaIfAny,
     TaskName,
     check_device,
@@ -38,6 +39,7 @@ def evaluate(
     sigma: SigmaIfAny = None,
     pattern: Pattern = None,
     quality: Quality = None,
+    scale: Scale = None,
     method: MethodName = None,
     model: ModelName = None,
     fast: Fast = False,
@@ -60,7 +62,7 @@ def evaluate(
     Each image is degraded as the task says, and what is restored of it compared with the original.
     Under torchrun the processes share the images.
     """
-    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
+    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality, scale=scale)
     check_device(device)
     form = check_precision(precision)
     if store is not None and limit is not None:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from lessons_lib.tasks import Task
 
 METHODS_HELP = (
-    "One of noisy, dct, dictionary, nlm, bm3d; to demosaic, bilinear or menon. Where nothing is "
-    "named: the trained weights that score best."
+    "One of noisy, dct, dictionary, nlm, bm3d; to demosaic, bilinear or menon; to "
+    "enlarge, bicubic. Where nothing is named: the trained weights that score best."
 )
 
 TaskName = Annotated[
@@ -20,7 +20,8 @@ TaskName = Annotated[
     typer.Option(
         "--task",
         help="denoise, blind (noise of unknown strength, white or not), demosaic (a sensor's "
-        "mosaic), or jpeg (what compression did to a file).",
+        "mosaic), jpeg (what compression did to a file), or sr (super-resolution: a photograph "
+        "that is too small).",
     ),
 ]
 Sigma = Annotated[
@@ -39,6 +40,9 @@ Pattern = Annotated[
 Quality = Annotated[
     int | None, typer.Option(min=1, max=100, help="Quality of the JPEG compression.")
 ]
+Scale = Annotated[
+    int | None, typer.Option(min=2, max=8, help="How many times larger the photograph becomes.")
+]
 MethodName = Annotated[str | None, typer.Option(help=METHODS_HELP, show_default=False)]
 ModelName = Annotated[
     str | None, typer.Option(help="Trained weights instead, see 'lessons models'.")
@@ -47,7 +51,7 @@ Fast = Annotated[
     bool,
     typer.Option(
         "--fast",
-        help="A classical method that takes seconds: dictionary, or bilinear for mosaics.",
+        help="A classical method that takes seconds: dictionary, bilinear for mosaics, bicubic.",
     ),
 ]
 PrecisionName = Annotated[

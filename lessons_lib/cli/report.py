@@ -14,6 +14,7 @@ from lessons_lib.cli.options import (
     Overlap,
     Pattern,
     Quality,
+    Scale,
     SigmaIfAny,
     TaskName,
     check_device,
@@ -59,6 +60,7 @@ def explain_gap(
     sigma: SigmaIfAny = None,
     pattern: Pattern = None,
     quality: Quality = None,
+    scale: Scale = None,
     method: MethodName = None,
     model: ModelName = None,
     fast: Fast = False,
@@ -74,7 +76,7 @@ def explain_gap(
     of other tiles too (the paper's share 44 pixels in gray images, 46 in colour). For trained
     weights also what their training was, beside the paper's: the other reason why numbers differ.
     """
-    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
+    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality, scale=scale)
     check_device(device)
     named = choose_named(method, model, fast, goal)
     protocol = make_protocol(goal, dataset, value)

@@ -18,6 +18,7 @@ from lessons_lib.cli.options import (
     Pattern,
     PrecisionName,
     Quality,
+    Scale,
     Sigma,
     SigmaIfAny,
     TaskName,
@@ -33,6 +34,8 @@ from lessons_lib.cli.progress import progress_bar
 from lessons_lib.cli.refusals import refusal
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lessons_lib.evaluation import Inference
     from lessons_lib.images import Photo
     from lessons_lib.tasks import Task
@@ -94,6 +97,7 @@ def restore(
     sigma: SigmaIfAny = None,
     pattern: Pattern = None,
     quality: Quality = None,
+    scale: Scale = None,
     out: Folder = None,
     method: MethodName = None,
     model: ModelName = None,
@@ -107,8 +111,9 @@ def restore(
 
     A mosaic is a gray image in which each pixel is of the colour that --pattern, or the file
     itself, says; colours stay those of the sensor. The quality of a JPEG file is found in the file.
+    With --task sr photographs become larger, --scale times.
     """
-    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality)
+    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality, scale=scale)
     if goal.required and value is None:
         raise required(goal.option)
     if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
@@ -227,4 +232,22 @@ class _Work:
         kind = {1: "gray", 3: "RGB"}[estimate.shape[1]]
         verb, how = posed.words
         log.done[f"{kind} {verb} with {name} {how}"] = None
-        return dataclasses.replace(photo, pixels=estimate)
+        return _with_pixels(photo, estimate)
+
+
+def _with_pixels(photo: "Photo", pixels: "Tensor") -> "Photo":
+    """The photograph with others; what depends on their number goes along."""
+    times = pixels.shape[-1] // photo.pixels.shape[-1]
+    if times == 1:
+        return dataclasses.replace(photo, pixels=pixels)
+    from lessons_lib.ops.resize import imresize
+
+    alpha, dpi = photo.alpha, photo.dpi
+    return dataclasses.replace(
+        photo,
+        pixels=pixels,
+        alpha=None if alpha is None else imresize(alpha, times).clamp(0, 1),
+        # It is as large on paper as before. What a TIFF says of its pixels' size holds no more.
+        dpi=None if dpi is None else (times * dpi[0], times * dpi[1]),
+        tiff=None,
+    )

@@ -13,6 +13,8 @@ from lessons_lib.tasks import TASKS, Task
 def best_weights(task: Task, channels: int, value: Any) -> str:
     """Name the weights of the library that restored test images best.
 
+    Where there are none for a task, that is its classical method, if it has one.
+
     Of all measured settings the one nearest to the value decides; noise levels and qualities are
     near where their ratio is.
 
@@ -26,6 +28,8 @@ def best_weights(task: Task, channels: int, value: Any) -> str:
         MethodError: if no weights are for the task, or for this value.
     """
     known = [card for card in cards().values() if card.serves(task.name)]
+    if not known and task.quick:
+        return task.quick
     if not known:
         raise MethodError(
             f"no weights for the task {task.name} come with the library: see 'lessons train'"

@@ -126,6 +126,10 @@ def _trained(name: str, task: str, inference: Inference) -> Method:
             raise MethodError(f"'{name}' restores colour images only")
         # A model for gray images takes each channel for one.
         planes = image.to(inference.device).reshape(-1, channels, *image.shape[-2:])
+        try:
+            planes = TASKS[task].seen(planes, what, model.scale)
+        except ValueError as error:
+            raise MethodError(f"'{name}': {error}") from error
         estimate = models.restore(
             model,
             planes,

@@ -51,6 +51,7 @@ class Protocol:
 
     def clean(self, image: Tensor) -> Tensor:
         """The image to be degraded and then aimed at, from the (1, C, H, W) of a file."""
+        image = TASKS[self.task].trim(image, self.degradation)
         if self.channel == "luma" and image.shape[1] == 3:
             return (rgb_to_luma(image) * 255).round() / 255
         return data.to_gray(image) if self.channel == "gray" else image
@@ -96,7 +97,9 @@ def protocol(task: str, dataset: str, value: Any) -> Protocol:
         ValueError: for a value that there is not.
     """
     what = TASKS[task]
-    return Protocol(dataset, what.degradation(value), what.channel(dataset), task=task)
+    degradation = what.degradation(value)
+    border = what.border(degradation)
+    return Protocol(dataset, degradation, what.channel(dataset), border=border, task=task)
 
 
 def standard(task: str, dataset: str, setting: str) -> Protocol:
@@ -134,3 +137,8 @@ def demosaicking(dataset: str, pattern: str = "BGGR") -> Protocol:
 def jpeg_restoration(dataset: str, quality: int) -> Protocol:
     """Luma of files that were compressed as gray images, see `lessons_lib.tasks.jpeg`."""
     return protocol("jpeg", dataset, quality)
+
+
+def super_resolution(dataset: str, scale: int) -> Protocol:
+    """Luma of images that were made smaller, see `lessons_lib.tasks.enlarge`."""
+    return protocol("sr", dataset, scale)

@@ -26,11 +26,16 @@ class Goal:
         sigma: of the noise, on the [0, 1] scale; 0 where there is no one level.
         quality: of JPEG files; 0 where there are none.
         levels: noise levels on the [0, 1] scale, the loudest last, of a model for all of them.
+        scale: how many times larger images are to become; 0 where they keep their size, or for
+            all usual scales.
+        enlarges: how many times larger the model's estimate is than what it sees.
     """
 
     sigma: float = 0.0
     quality: int = 0
     levels: tuple[float, ...] = ()
+    scale: int = 0
+    enlarges: int = 1
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,14 @@ class Task:
         """
         return "rgb" if in_colour(dataset) else "gray"
 
+    def border(self, degradation: Any) -> int:
+        """Pixels at the border of an image that are not scored."""
+        return 0
+
+    def trim(self, image: Tensor, degradation: Any) -> Tensor:
+        """What is left of a clean image ``(B, C, H, W)`` so that it can be degraded."""
+        return image
+
     # What a method gets -----------------------------------------------------------------------
 
     def methods(self) -> dict[str, Method]:
@@ -156,6 +169,21 @@ class Task:
     def perceived(self, image: Tensor, degradation: Any) -> Degradation:
         """What a method is told of what happened: all of it, unless the task hides something."""
         return degradation
+
+    def seen(self, planes: Tensor, degradation: Any, scale: int) -> Tensor:
+        """What a model sees of degraded planes ``(B, C, H, W)``.
+
+        Args:
+            planes: to be restored.
+            degradation: what happened to them.
+            scale: how many times larger the model's estimate is.
+
+        Raises:
+            ValueError: if the model is not for this.
+        """
+        if scale != 1:
+            raise ValueError(f"the model enlarges {scale} times")
+        return planes
 
     def told(self, degradation: Any, planes: Tensor) -> dict[str, Any]:
         """The same as arguments of `lessons_lib.models.restore`, for planes ``(B, C, H, W)``."""
@@ -200,12 +228,15 @@ class Task:
             "sigma_255": goal.sigma,
             "quality": goal.quality,
             "levels_255": goal.levels[-1] if goal.levels else 0,
+            "scale": 0 if self.option == "scale" else goal.scale,
         }
         for field, value in given.items():
             if field != self.aims_at and value:
                 return f"the task '{self.name}' has no {field} ({value:g})"
             if field == self.aims_at and not 0 < value < math.inf:
                 return f"the task '{self.name}' needs a positive {field}, not {value:g}"
+        if goal.enlarges != 1 and self.option != "scale":
+            return f"the task '{self.name}' is not for a model that enlarges"
         if channels not in self.channels:
             return f"the task '{self.name}' is not for {channels} channels"
         return None

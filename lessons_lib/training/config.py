@@ -51,6 +51,8 @@ class Run:
         options: of the model's config; what is left out keeps its default.
         task: a name of `lessons_lib.tasks.TASKS`; "blind" is for a model of many levels of noise.
         quality: of the files to restore, for the task "jpeg"; else 0.
+        scale: how many times larger images become, for the task "sr", 0 being 2, 3 and 4 together;
+            else 0.
         dataset: training images; some of them are held out for validation.
         priority: the queue takes small numbers first.
         dictionary: what a first stage starts from that starts from no other weights.
@@ -67,6 +69,7 @@ class Run:
     options: dict[str, Any] = field(default_factory=dict)
     task: str = "denoise"
     quality: int = 0
+    scale: int = 0
     dataset: str = "BSD400"
     priority: int = 0
     dictionary: DictionaryStart = field(default_factory=DictionaryStart)
@@ -90,6 +93,8 @@ class Run:
         for number, stage in enumerate(self.stages, 1):
             with told(f"stage {number}"):
                 _check_stage(stage, self.model, model)
+                if stage.crop % model.scale:
+                    raise ConfigError(f"a crop of {stage.crop} is no multiple of {model.scale}")
 
     @cached_property
     def goal(self) -> Goal:
@@ -100,7 +105,7 @@ class Run:
         levels = getattr(model.config, "levels_255", ())
         loudest = () if model.loudest is None else (model.loudest,)
         given = tuple(level / 255 for level in levels) or loudest
-        return Goal(self.sigma, self.quality, given)
+        return Goal(self.sigma, self.quality, given, self.scale, model.scale)
 
     @property
     def sigma(self) -> float:

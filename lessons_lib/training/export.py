@@ -43,6 +43,7 @@ def export(run: Run, runs: Path, folder: Path) -> Card:
         sigma_255=run.sigma_255,
         task=run.task,
         quality=run.quality,
+        scale=run.scale,
         run=_settings(run, state.stage),
         steps=state.step,
         finished=state.stage_finished,

@@ -145,7 +145,7 @@ def test_the_registry_is_whole_and_its_models_can_be_built() -> None:
         assert weights.name == name
         assert name.count("@") == 1
         assert weights.layout in LAYOUTS
-        assert set(weights.tasks) <= {"denoise", "blind", "jpeg"}
+        assert set(weights.tasks) <= {"denoise", "blind", "jpeg", "sr"}
         assert len(bytes.fromhex(weights.commit)) == 20
         assert weights.licence
         assert "\n" not in weights.about
