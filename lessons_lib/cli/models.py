@@ -3,11 +3,14 @@
 import functools
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lessons_lib.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lessons_lib.evaluation.scores import StoredScore
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -62,6 +65,47 @@ def _kilo_macs(model: str, options: str) -> tuple[str]:
     from lessons_lib.models.macs import macs_per_pixel
 
     return (f"{macs_per_pixel(build(model, json.loads(options))) / 1000:,.0f}",)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Say what is known of weights: where they come from, how they score, and where BM3D is better.
+
+    A picture is named where BM3D is better by half a decibel on it.
+    """
+    from lessons_lib.checkpoints import load_card
+    from lessons_lib.data import shipped
+    from lessons_lib.evaluation.against import matches
+    from lessons_lib.evaluation.scores import stored
+    from lessons_lib.published import find_published
+
+    weights = find_published(name) if "@" in name else load_card(name)
+    facts = {"model": weights.model, "trained for": weights.setting}
+    facts |= {"parameters": f"{weights.parameters:,}", "licence": weights.licence}
+    for label, value in facts.items():
+        typer.echo(f"{label + ':':13}{value}")
+    beside = {_where(match.score): match for match in matches(weights.name)}
+    rows: list[tuple[str, ...]] = [("data set", "setting", "PSNR", "print", "BM3D", "worst")]
+    for score in stored(shipped("scores")):
+        if score.method != weights.name or score.stale or score.overlap is not None:
+            continue
+        paper, match = score.paper, beside.get(_where(score))
+        printed = f"{paper.psnr:.2f}" if paper else ""
+        bm3d = worst = ""
+        if match:
+            bm3d = f"{match.mean:+.2f}"
+            if match.worst_difference < -0.5:
+                worst = f"{match.worst_difference:+.2f} {match.worst}"
+        rows.append((score.dataset, score.setting, f"{score.psnr:.2f}", printed, bm3d, worst))
+    typer.echo()
+    if len(rows) == 1:
+        typer.echo("No scores of them are kept: see 'lessons evaluate'.")
+    else:
+        _print_table(rows)
+
+
+def _where(score: "StoredScore") -> tuple[str, str, str]:
+    return score.dataset, score.task, score.setting
 
 
 @app.command()

@@ -18,7 +18,7 @@ from lessons_lib.files import replace_file
 
 @dataclass(frozen=True)
 class StoredScore:
-    """What a table needs of a kept score; see `Score`."""
+    """What a table needs of a kept score; see `Score`. ``per_image`` has the PSNR of each file."""
 
     method: str
     dataset: str
@@ -31,6 +31,7 @@ class StoredScore:
     device: str
     weights_sha256: str | None
     overlap: int | None
+    per_image: dict[str, float]
 
     @property
     def paper(self) -> Published | None:
@@ -98,6 +99,7 @@ def read_score(file: Traversable) -> StoredScore:
             content["device"],
             content["weights_sha256"],
             content["overlap"],
+            {row["file"]: row["psnr"] for row in rows},
         )
         standard(score.task, score.dataset, score.setting)
     # Nesting without end ends in a RecursionError.
