@@ -52,6 +52,35 @@ class GaussianNoise:
         return image + self.sigma * torch.from_numpy(noise).to(image)
 
 
+@dataclass(frozen=True, eq=False)
+class VaryingNoise:
+    """White Gaussian noise that is stronger in some places than in others, not clipped.
+
+    Args:
+        sigma: standard deviation at each pixel on the [0, 1] scale, ``(1 or B, 1, H, W)``.
+        seed: of the noise, see `random_state`.
+
+    Raises:
+        ValueError: if a σ is negative or not finite, or all are 0.
+    """
+
+    sigma: Tensor
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.sigma.dim() != 4 or self.sigma.shape[1] != 1:
+            raise ValueError(
+                f"a map of the noise is (1 or B, 1, H, W), not {tuple(self.sigma.shape)}"
+            )
+        if not (self.sigma.isfinite().all() and self.sigma.min() >= 0 and self.sigma.max() > 0):
+            raise ValueError("a map of the noise has numbers from 0 on, and is not 0 everywhere")
+
+    def __call__(self, image: Tensor, key: str = "") -> Tensor:
+        """Noisy version of ``(B, C, H, W)``."""
+        noise = random_state(self.seed, key).standard_normal(tuple(image.shape))
+        return image + self.sigma.to(image) * torch.from_numpy(noise).to(image)
+
+
 @dataclass(frozen=True)
 class PoissonGaussianNoise:
     """Noise of a sensor: photons arrive at random, then the electronics add their own.
@@ -193,7 +222,7 @@ class BicubicDown:
 
 
 # What happened to an image.
-Degradation = GaussianNoise | BayerMosaic | JPEG | BicubicDown
+Degradation = GaussianNoise | VaryingNoise | BayerMosaic | JPEG | BicubicDown
 
 
 def redrawn(degradation: Degradation, seed: int) -> Degradation | None:

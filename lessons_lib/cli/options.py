@@ -24,9 +24,6 @@ TaskName = Annotated[
         "that is too small).",
     ),
 ]
-Sigma = Annotated[
-    float, typer.Option(help="Standard deviation of the noise, on the scale where white is 255.")
-]
 SigmaIfAny = Annotated[
     float | None,
     typer.Option(

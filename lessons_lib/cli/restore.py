@@ -19,7 +19,6 @@ from lessons_lib.cli.options import (
     PrecisionName,
     Quality,
     Scale,
-    Sigma,
     SigmaIfAny,
     TaskName,
     check_device,
@@ -64,9 +63,19 @@ Range = Annotated[
 ]
 
 
+SigmaMap = Annotated[
+    Path | None,
+    typer.Option(
+        help="Gray picture of the noise, as large as the photograph: its value is sigma, on the "
+        "scale where white is 255. For weights that can be told so: FFDNet.",
+    ),
+]
+
+
 def denoise(
     paths: Paths,
-    sigma: Sigma,
+    sigma: SigmaIfAny = None,
+    sigma_map: SigmaMap = None,
     out: Folder = None,
     method: MethodName = None,
     model: ModelName = None,
@@ -80,6 +89,7 @@ def denoise(
     restore(
         paths,
         sigma=sigma,
+        sigma_map=sigma_map,
         out=out,
         method=method,
         model=model,
@@ -95,6 +105,7 @@ def restore(
     paths: Paths,
     task: TaskName = "denoise",
     sigma: SigmaIfAny = None,
+    sigma_map: SigmaMap = None,
     pattern: Pattern = None,
     quality: Quality = None,
     scale: Scale = None,
@@ -114,7 +125,13 @@ def restore(
     With --task sr photographs become larger, --scale times.
     """
     goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality, scale=scale)
-    if goal.required and value is None:
+    if sigma_map is not None:
+        if goal.option != "sigma" or value is not None or model is None:
+            raise typer.BadParameter(
+                "goes with --model, without --sigma, where noise is removed",
+                param_hint="--sigma-map",
+            )
+    elif goal.required and value is None:
         raise required(goal.option)
     if value_range is not None and not -math.inf < value_range[0] < value_range[1] < math.inf:
         raise typer.BadParameter("black must be less than white", param_hint="--range")
@@ -132,6 +149,8 @@ def restore(
 
     refused = 0
     with line_up(paths, out) as jobs, together(device) as place:
+        if sigma_map is not None:
+            value = _read_map(sigma_map)
         work = _Work(goal, value, named, value_range, Inference(place.device, form, overlap))
         for job in jobs:
             try:
@@ -144,6 +163,16 @@ def restore(
                 typer.echo(f"lessons: {' '.join(line.split())}", err=True)
     if refused:
         raise typer.Exit(2)
+
+
+def _read_map(path: Path) -> "Tensor":
+    """The noise of each pixel on the [0, 1] scale, ``(1, 1, H, W)``."""
+    from lessons_lib.images import ImageError, read_image
+
+    pixels = read_image(path).pixels
+    if pixels.shape[1] != 1 or pixels.max() <= 0 or pixels.min() < 0:
+        raise ImageError(f"{path}: a map of the noise is gray, and not black everywhere")
+    return pixels
 
 
 @dataclasses.dataclass

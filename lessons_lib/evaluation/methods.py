@@ -10,7 +10,7 @@ from lessons_lib import models
 from lessons_lib.checkpoints import known_weights, load_model
 from lessons_lib.classical import Method, Progress
 from lessons_lib.data import unknown
-from lessons_lib.degradations import Degradation
+from lessons_lib.degradations import Degradation, VaryingNoise
 from lessons_lib.models.restorer import Precision
 from lessons_lib.tasks import TASKS
 
@@ -68,6 +68,12 @@ def find_method(name: str, task: str = "denoise", inference: Inference = INFEREN
     return method
 
 
+def takes_maps(name: str) -> bool:
+    """Whether a method can be told of noise that differs from pixel to pixel."""
+    weights = known_weights().get(name)
+    return weights is not None and models.MODELS[weights.model].model.takes_maps
+
+
 def known_methods(task: str) -> list[str]:
     """Names of all that can do a task."""
     trained = (known.name for known in known_weights().values() if known.serves(task))
@@ -97,6 +103,8 @@ def restore(
     """
     method = find_method(name, task, inference)
     smallest = max(method.smallest, TASKS[task].smallest)
+    if isinstance(degradation, VaryingNoise) and not takes_maps(name):
+        raise MethodError(f"'{name}' takes one number for the noise, not a map of it; FFDNet does")
     height, width = image.shape[-2:]
     if min(height, width) < smallest:
         raise MethodError(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lessons_lib import classical
 from lessons_lib.classical import Method, Progress
-from lessons_lib.degradations import Degradation, GaussianNoise
+from lessons_lib.degradations import Degradation, GaussianNoise, VaryingNoise
 from lessons_lib.images import ImageError
 from lessons_lib.ops.noise_level import SMALLEST, NoiseEstimate, estimate_noise
 from lessons_lib.tasks.base import Examples, Goal, Posed, Task, alike
@@ -44,12 +44,20 @@ class Denoise(Task):
         """All of `lessons_lib.classical`."""
         return {name: _for_noise(method) for name, method in classical.METHODS.items()}
 
-    def told(self, degradation: GaussianNoise, planes: Tensor) -> dict[str, Any]:
-        """``sigma``."""
+    def told(self, degradation: GaussianNoise | VaryingNoise, planes: Tensor) -> dict[str, Any]:
+        """``sigma``: a number, or a map."""
+        if isinstance(degradation, VaryingNoise):
+            return {"sigma": degradation.sigma}
         return {"sigma": _sigma(degradation)}
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
-        """Noise of the given strength."""
+        """Noise of the given strength: a number, white being 255, or a map on the [0, 1] scale."""
+        if isinstance(value, Tensor):
+            if value.shape[-2:] != pixels.shape[-2:]:
+                (height, width), (tall, wide) = pixels.shape[-2:], value.shape[-2:]
+                sizes = f"{width} x {height} pixels, and the map of its noise {wide} x {tall}"
+                raise ImageError(f"{path}: has {sizes}")
+            return Posed(pixels, VaryingNoise(value), ("denoised", "at the sigma of a map"))
         return Posed(pixels, GaussianNoise(value / 255), ("denoised", f"at sigma {value:g}"))
 
     def goal_setting(self, goal: Goal) -> str:
