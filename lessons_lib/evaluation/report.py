@@ -148,14 +148,14 @@ def _explain_star(table: str) -> str:
 
 
 def _number(setting: str) -> float:
-    """That of "sigma=25" or "q=10", by which columns are ordered."""
-    number = setting.partition("=")[2]
-    return float(number) if number else 0.0
+    """That of "sigma=25", "q=10" or "x2", by which columns are ordered."""
+    number = re.search(r"\d+(\.\d+)?$", setting)
+    return float(number[0]) if number else 0.0
 
 
 def _head(setting: str) -> str:
-    """Of a column: "σ = 25" for "sigma=25"."""
-    return setting.replace("sigma", "σ").replace("=", " = ")
+    """Of a column: "σ = 25" for "sigma=25", "× 2" for "x2"."""
+    return re.sub(r"^x(?=\d)", "× ", setting.replace("sigma", "σ").replace("=", " = "))
 
 
 def _overlap(score: StoredScore) -> int:

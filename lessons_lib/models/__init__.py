@@ -68,6 +68,7 @@ MODELS = {
             ("denoise", True): "CDnCNN",
             ("blind", True): "CDnCNN-B",
             ("jpeg", False): "DnCNN-3",
+            ("sr", False): "DnCNN-3",
         },
     ),
     "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
