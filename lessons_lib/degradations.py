@@ -8,6 +8,7 @@ file name): the same picture gets the same noise on every machine and in any ord
 import hashlib
 import io
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -221,8 +222,11 @@ class BicubicDown:
         return resize_matrix(length, 1 / self.scale).to(like)
 
 
-# What happened to an image.
-Degradation = GaussianNoise | VaryingNoise | BayerMosaic | JPEG | BicubicDown
+class Degradation(Protocol):
+    """What happened to an image: those above, and `lessons_lib.camera.CameraNoise`."""
+
+    def __call__(self, image: Tensor, key: str = "") -> Tensor:
+        """``(B, C, H, W)`` degraded; what is drawn depends on the key, such as a file's name."""
 
 
 def redrawn(degradation: Degradation, seed: int) -> Degradation | None:

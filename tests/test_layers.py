@@ -12,7 +12,7 @@ LIBRARY = Path(__file__).parents[1] / "lessons_lib"
 LAYERS = [
     {"ops", "metrics"},
     {"solvers", "degradations", "files", "images", "pictures", "data"},
-    {"classical", "demosaicking", "tasks", "models"},
+    {"classical", "demosaicking", "camera", "tasks", "models"},
     {"published", "checkpoints", "training", "evaluation"},
     {"viz", "exercises", "cli", "__main__"},
 ]
@@ -67,6 +67,7 @@ def _same_level(there: str, here: str) -> bool:
         "data",
         "classical",
         "demosaicking",
+        "camera",
         "tasks",
         "published",
         "checkpoints",

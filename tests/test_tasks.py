@@ -310,7 +310,7 @@ def test_restore_and_its_short_form_write_the_same_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--task", "dehaze"], "is one of denoise, blind, demosaic, jpeg"),
+        (["--task", "dehaze"], "is one of denoise, blind, camera, demosaic, jpeg, sr"),
         ([], "is needed for this task"),
         (["--task", "demosaic"], "--pattern"),
         (["--task", "demosaic", "--pattern", "RGBG"], "pattern is RGGB"),

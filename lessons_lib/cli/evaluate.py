@@ -8,6 +8,7 @@ import typer
 from lessons_lib.cli.options import (
     Device,
     Fast,
+    Level,
     MethodName,
     ModelName,
     Overlap,
@@ -40,6 +41,7 @@ def evaluate(
     pattern: Pattern = None,
     quality: Quality = None,
     scale: Scale = None,
+    level: Level = None,
     method: MethodName = None,
     model: ModelName = None,
     fast: Fast = False,
@@ -62,7 +64,9 @@ def evaluate(
     Each image is degraded as the task says, and what is restored of it compared with the original.
     Under torchrun the processes share the images.
     """
-    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality, scale=scale)
+    goal, value = check_task(
+        task, sigma=sigma, pattern=pattern, quality=quality, scale=scale, level=level
+    )
     check_device(device)
     form = check_precision(precision)
     if store is not None and limit is not None:

@@ -20,8 +20,8 @@ TaskName = Annotated[
     typer.Option(
         "--task",
         help="denoise, blind (noise of unknown strength, white or not), demosaic (a sensor's "
-        "mosaic), jpeg (what compression did to a file), or sr (super-resolution: a photograph "
-        "that is too small).",
+        "mosaic), camera (noise of a camera's files), jpeg (what compression did to a file), or sr "
+        "(super-resolution: a photograph that is too small).",
     ),
 ]
 SigmaIfAny = Annotated[
@@ -36,6 +36,9 @@ Pattern = Annotated[
 ]
 Quality = Annotated[
     int | None, typer.Option(min=1, max=100, help="Quality of the JPEG compression.")
+]
+Level = Annotated[
+    float | None, typer.Option(help="Strength of a camera's simulated noise, from 0 to 1.")
 ]
 Scale = Annotated[
     int | None, typer.Option(min=2, max=8, help="How many times larger the photograph becomes.")

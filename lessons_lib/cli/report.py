@@ -9,6 +9,7 @@ from lessons_lib.cli.evaluate import DatasetName, Limit, describe
 from lessons_lib.cli.options import (
     Device,
     Fast,
+    Level,
     MethodName,
     ModelName,
     Overlap,
@@ -61,6 +62,7 @@ def explain_gap(
     pattern: Pattern = None,
     quality: Quality = None,
     scale: Scale = None,
+    level: Level = None,
     method: MethodName = None,
     model: ModelName = None,
     fast: Fast = False,
@@ -76,7 +78,9 @@ def explain_gap(
     of other tiles too (the paper's share 44 pixels in gray images, 46 in colour). For trained
     weights also what their training was, beside the paper's: the other reason why numbers differ.
     """
-    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality, scale=scale)
+    goal, value = check_task(
+        task, sigma=sigma, pattern=pattern, quality=quality, scale=scale, level=level
+    )
     check_device(device)
     named = choose_named(method, model, fast, goal)
     protocol = make_protocol(goal, dataset, value)

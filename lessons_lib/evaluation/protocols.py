@@ -1,7 +1,7 @@
 """Protocols: everything besides the method that moves a score."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -75,7 +75,7 @@ class Protocol:
         plain = asdict(self)
         plain["degradation"] = {
             "kind": type(self.degradation).__name__,
-            **asdict(self.degradation),
+            **asdict(cast(Any, self.degradation)),
         }
         if hasattr(self.degradation, "seed"):
             drawn = "RandomState seeded by sha256 of seed and file name; not clipped"

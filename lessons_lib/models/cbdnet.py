@@ -57,6 +57,7 @@ class CBDNet(ConvolutionalModel):
     """
 
     config: CBDNetConfig
+    finds_noise = True
 
     def __init__(self, config: CBDNetConfig) -> None:
         super().__init__()

@@ -74,6 +74,8 @@ class Restorer(nn.Module):
             treat them as such.
         starts_from_dictionary: whether it is built from a dictionary of ``config.atoms`` patches of
             side ``config.patch``, as `lessons_lib.training` learns it.
+        finds_noise: whether it has a method ``estimate_noise`` that says how strong the noise is at
+            each pixel of an image, ``(B, C, H, W)``.
         repeats: whether it repeats one step with weights ``C`` and ``D``, so that steps that are
             too long blow up, see `lessons_lib.training.stability`.
         noise_powers: an image s times as bright, noise and all, should give an estimate s times as
@@ -89,6 +91,7 @@ class Restorer(nn.Module):
     scale: int = 1
     matrices: ClassVar[tuple[str, ...]] = ()
     starts_from_dictionary: ClassVar[bool] = False
+    finds_noise: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
     noise_powers: ClassVar[dict[str, int]] = {}
 

@@ -74,7 +74,7 @@ class Enlarge(Task):
             "bicubic": Method(
                 lambda image, what, progress: imresize(image, what.scale),
                 "bicubic interpolation",
-                "Keys 1981",
+                "bicubic interpolation",
                 published=("Bicubic", "Bicubic"),
             )
         }

@@ -1,7 +1,7 @@
 """White Gaussian noise, of a strength that is told or that has to be found."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ class Denoise(Task):
     option = "sigma"
     required = True
     tables = ("gray denoising", "color denoising")
-    also = ("blind",)  # once its level is known, any noise can be made that of the training
+    also: ClassVar[tuple[str, ...]] = (
+        "blind",
+    )  # once its level is known, any noise can be made that of the training
     quick = "dictionary"
     aims_at = "sigma_255"
     mark = ""
@@ -84,7 +86,7 @@ class Blind(Denoise):
     about = "blind (noise of unknown strength)"
     required = False
     tables = ("", "blind color denoising")
-    also = ("denoise",)
+    also: ClassVar[tuple[str, ...]] = ("denoise",)
     smallest = SMALLEST
     aims_at = "levels_255"
     mark = "blind"

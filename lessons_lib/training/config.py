@@ -93,6 +93,8 @@ class Run:
         for number, stage in enumerate(self.stages, 1):
             with told(f"stage {number}"):
                 _check_stage(stage, self.model, model)
+                if (stage.loss.noise or stage.loss.smooth) and self.task != "camera":
+                    raise ConfigError(f"the task {self.task!r} tells no map of the noise")
                 if stage.crop % model.scale:
                     raise ConfigError(f"a crop of {stage.crop} is no multiple of {model.scale}")
 
@@ -106,6 +108,11 @@ class Run:
         loudest = () if model.loudest is None else (model.loudest,)
         given = tuple(level / 255 for level in levels) or loudest
         return Goal(self.sigma, self.quality, given, self.scale, model.scale)
+
+    @cached_property
+    def channels(self) -> int:
+        """Of the images that the model is for."""
+        return int(build(self.model, self.options).config.channels)
 
     @property
     def sigma(self) -> float:
@@ -121,6 +128,8 @@ def _check_stage(stage: Stage, name: str, model: Restorer) -> None:
             raise ConfigError(unknown("weight", weight, weights))
     if stage.optimizer.kind == "muon" and not model.matrices:
         raise ConfigError(f"model {name!r} has no matrices for the optimizer 'muon'")
+    if (stage.loss.noise or stage.loss.smooth) and not model.finds_noise:
+        raise ConfigError(f"model {name!r} finds no noise for 'noise' and 'smooth'")
     if stage.loss.stability and not model.repeats:
         raise ConfigError(f"model {name!r} has no C and D for 'stability'")
 

@@ -105,6 +105,33 @@ def _similarity(estimate: Tensor, clean: Tensor, window: Tensor) -> tuple[Tensor
     return luminance, structure
 
 
+def asymmetric(found: Tensor, noise: Tensor) -> Tensor:
+    """``Σ |0.3 − 1[σ̂ < σ]| (σ̂ − σ)² / batch``.
+
+    Noise that is taken for less than it is counts 0.7, for it remains in the image; noise that is
+    taken for more counts 0.3.
+
+    Args:
+        found: σ̂, ``(B, C, H, W)``.
+        noise: σ, same shape.
+
+    Source: Guo, Yan, Zhang, Zuo, Zhang, *Toward convolutional blind denoising of real photographs*,
+    2019, eq. 4, α = 0.3. A PyTorch version by others has the two weights the wrong way round.
+    """
+    weight = (0.3 - (found < noise).to(found)).abs()
+    return (weight * (found - noise).square()).sum() / len(found)
+
+
+def total_variation(found: Tensor) -> Tensor:
+    """``Σ (∂_h σ̂)² + (∂_v σ̂)² / batch``: noise changes slowly from pixel to pixel.
+
+    Source: as of `asymmetric`, eq. 5.
+    """
+    down = (found[..., 1:, :] - found[..., :-1, :]).square().sum()
+    across = (found[..., 1:] - found[..., :-1]).square().sum()
+    return (down + across) / len(found)
+
+
 # By the name that a config calls them; each takes estimate, clean crops and confidence.
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "l2": squared,
@@ -128,6 +155,9 @@ class Loss:
             leaves of its image, see `lessons_lib.training.balance`; not so in the paper.
         stability: weight of a penalty on steps so long that residuals would grow, see
             `lessons_lib.training.stability`; 0 as in the paper. 0.05 is enough for mosaics.
+        noise: weight of the `asymmetric` error of the noise that a model finds, where the task
+            tells a map of it; 0.5 for CBDNet.
+        smooth: weight of the `total_variation` of what it finds; 0.05 for CBDNet.
 
     Raises:
         ConfigError: if a value is impossible.
@@ -136,9 +166,11 @@ class Loss:
     kind: str = "l2"
     balanced: bool = False
     stability: float = 0.0
+    noise: float = 0.0
+    smooth: float = 0.0
 
     def __post_init__(self) -> None:
         check_types(self)
         if self.kind not in LOSSES:
             raise ConfigError(unknown("loss", self.kind, LOSSES))
-        check_not_negative(self, "stability")
+        check_not_negative(self, "stability", "noise", "smooth")

@@ -52,7 +52,7 @@ class Sitting:
         self.files, self.save_every = Files(folder, run.name), save_every
         self.clock = Clock(until, compiles=stage.compile)
         self.fabric = _launch(stage, device)
-        self.crops = Crops(run, stage, run.options.get("channels", 1))
+        self.crops = Crops(run, stage, run.channels)
         self.log, saved = Log(self.files.log), read_state(self.files.state)
         resumed = saved if saved is not None and saved.stage == number else None
         if resumed is None:

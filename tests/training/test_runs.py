@@ -22,6 +22,6 @@ def test_there_are_networks_among_them() -> None:
 def test_a_step_is_made(run: Run, tmp_path: Path) -> None:
     first = replace(run.stages[0], steps=1, batch=2)
     # Not all of the samples have colours.
-    dataset = "CUnlike12" if run.options.get("channels") == 3 else "samples"
+    dataset = "CUnlike12" if run.channels == 3 else "samples"
     standing = train(replace(run, dataset=dataset, stages=(first,)), tmp_path, device="cpu")
     assert standing.finished
