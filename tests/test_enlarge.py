@@ -41,7 +41,7 @@ def test_bicubic_scores_what_was_published(dataset, scale):
         pytest.skip(f"LESSONS_DATA has no {dataset}")
     score = evaluate("bicubic", super_resolution(dataset, scale))
     assert score.paper is not None
-    # Two photographs of Set14 are gray in some copies of it.
+    # On Set14 a hundredth is missing, for a reason that was not found.
     assert score.psnr == pytest.approx(score.paper.psnr, abs=0.006 if dataset != "Set14" else 0.011)
     assert score.ssim == pytest.approx(score.paper.ssim, abs=0.001)
     assert score.stem == f"{dataset}-sr-x{scale}-bicubic"
