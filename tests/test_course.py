@@ -67,7 +67,8 @@ class Repository:
     """A stand-in repository around the real course.py, in a folder with an awkward name."""
 
     def __init__(self, parent: Path) -> None:
-        self.root = parent / "a b" / "курс"
+        # Where Python's own letters are those of ASCII it can name no folder like that.
+        self.root = parent / "a b" / ("курс" if sys.getfilesystemencoding() == "utf-8" else "kurs")
         self.wheels = parent / "wheels"  # pip splits its list of folders at spaces
         self.wheels.mkdir()
         (self.root / "requirements").mkdir(parents=True)
