@@ -3,14 +3,11 @@
 import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lessons_lib.cli.progress import progress_bar
-
-if TYPE_CHECKING:
-    from lessons_lib.evaluation.scores import StoredScore
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -84,12 +81,12 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     facts |= {"parameters": f"{weights.parameters:,}", "licence": weights.licence}
     for label, value in facts.items():
         typer.echo(f"{label + ':':13}{value}")
-    beside = {_where(match.score): match for match in matches(weights.name)}
+    beside = {match.score.place: match for match in matches(weights.name)}
     rows: list[tuple[str, ...]] = [("data set", "setting", "PSNR", "print", "BM3D", "worst")]
     for score in stored(shipped("scores")):
         if score.method != weights.name or score.stale or score.overlap is not None:
             continue
-        paper, match = score.paper, beside.get(_where(score))
+        paper, match = score.paper, beside.get(score.place)
         printed = f"{paper.psnr:.2f}" if paper else ""
         bm3d = worst = ""
         if match:
@@ -102,10 +99,6 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
         typer.echo("No scores of them are kept: see 'lessons evaluate'.")
     else:
         _print_table(rows)
-
-
-def _where(score: "StoredScore") -> tuple[str, str, str]:
-    return score.dataset, score.task, score.setting
 
 
 @app.command()

@@ -33,10 +33,10 @@ def matches(method: str, rival: str = "bm3d") -> list[Match]:
         rival: another.
     """
     kept = [score for score in stored(shipped("scores")) if score.overlap is None]
-    rivals = {_place(score): score for score in kept if score.method == rival}
+    rivals = {score.place: score for score in kept if score.method == rival}
     found = []
     for score in kept:
-        other = rivals.get(_place(score))
+        other = rivals.get(score.place)
         if score.method != method or score.stale or other is None:
             continue
         differences = {
@@ -49,7 +49,3 @@ def matches(method: str, rival: str = "bm3d") -> list[Match]:
             mean = fmean(differences.values())
             found.append(Match(score, mean, worst, differences[worst]))
     return found
-
-
-def _place(score: StoredScore) -> tuple[str, str, str]:
-    return score.dataset, score.task, score.setting

@@ -34,6 +34,11 @@ class StoredScore:
     per_image: dict[str, float]
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """Data set, task and setting: methods are compared where these are the same."""
+        return self.dataset, self.task, self.setting
+
+    @property
     def paper(self) -> Published | None:
         """See `published`."""
         return published(self.method, standard(self.task, self.dataset, self.setting))
