@@ -4,7 +4,7 @@ Mohan, Kadkhodaie, Simoncelli, Fernandez-Granda, *Robust and interpretable blind
 bias-free convolutional neural networks*, 2020.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ class BiasFreeConfig:
         channels: 1 for gray, 3 for colour.
         layers: convolutions.
         width: channels between them.
+        scale_norm: whether `ScaleNorm` follows the middle convolutions, as in training;
+            `BiasFree.fold` makes a network without it of a trained one.
         loudest_255: for weights that serve all levels of noise, the loudest that they were trained
             for, white being 255; 0 for those of one level. The network is not told the level.
 
@@ -33,6 +35,7 @@ class BiasFreeConfig:
     channels: int = 1
     layers: int = 20
     width: int = 64
+    scale_norm: bool = True
     loudest_255: float = 0.0
 
     def __post_init__(self) -> None:
@@ -63,9 +66,12 @@ class ScaleNorm(nn.Module):
             variance = features.var(dim=(0, 2, 3))
             with torch.no_grad():
                 self.running_var.lerp_(variance.to(self.running_var), self.momentum)
+        return features * self.factor(variance).to(features.dtype)[:, None, None]
+
+    def factor(self, variance: Tensor) -> Tensor:
+        """What channels ``(width,)`` of some variance are multiplied by."""
         # A root has no slope at 0, where a channel that has died stands: far below ε, stop before.
-        spread = variance.clamp_min(1e-20).sqrt() + self.eps
-        return features * (self.gain / spread).to(features.dtype)[:, None, None]
+        return self.gain / (variance.clamp_min(1e-20).sqrt() + self.eps)
 
 
 class BiasFree(ConvolutionalModel):
@@ -92,9 +98,11 @@ class BiasFree(ConvolutionalModel):
         width, middle = config.width, range(config.layers - 2)
         self.first = convolution(config.channels, width, bias=False)
         self.middle = nn.ModuleList(convolution(width, width, bias=False) for _ in middle)
-        self.norms = nn.ModuleList(ScaleNorm(width) for _ in middle)
+        self.norms = nn.ModuleList(
+            ScaleNorm(width) if config.scale_norm else nn.Identity() for _ in middle
+        )
         self.last = convolution(width, config.channels, bias=False)
-        start_convolutions(self)
+        start_convolutions(self, correction=self.last)
 
     @property
     def width(self) -> int:  # type: ignore[override]
@@ -118,3 +126,24 @@ class BiasFree(ConvolutionalModel):
         for layer, norm in zip(self.middle, self.norms, strict=True):
             features = relu(norm(layer(features)))
         return noisy - self.last(features)
+
+    def for_inference(self) -> "BiasFree":
+        """See `fold`."""
+        return self.fold() if self.config.scale_norm and not self.training else self
+
+    @torch.no_grad()
+    def fold(self) -> "BiasFree":
+        """The same network with its normalisation folded into the convolutions, for inference.
+
+        In evaluation, ``γ Kx / (σ + ε)`` is a convolution with the kernel ``γK/(σ + ε)``.
+        """
+        folded = BiasFree(replace(self.config, scale_norm=False)).to(self.first.weight)
+        folded.sigma = self.sigma
+        folded.train(self.training)
+        own = self.state_dict().items()
+        folded.load_state_dict({n: weight for n, weight in own if not n.startswith("norms")})
+        for layer, norm in zip(folded.middle, self.norms, strict=True):
+            if isinstance(norm, ScaleNorm):
+                assert isinstance(layer, nn.Conv2d)
+                layer.weight.mul_(norm.factor(norm.running_var)[:, None, None, None])
+        return folded

@@ -72,7 +72,7 @@ class CBDNet(ConvolutionalModel):
         self.to_full = nn.ConvTranspose2d(2 * width, width, 2, stride=2)
         self.full_up = _layers(width, width, width)
         self.last = nn.Conv2d(width, colours, 1)
-        start_convolutions(self)
+        start_convolutions(self, correction=self.last)
         generator = torch.Generator().manual_seed(0)
         for layer in (self.to_half, self.to_full):
             nn.init.normal_(layer.weight, 0, layer.in_channels**-0.5, generator=generator)

@@ -47,11 +47,21 @@ def convolution(inputs: int, outputs: int, bias: bool = True) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
 
 
-def start_convolutions(model: nn.Module, seed: int = 0) -> None:
+def start_convolutions(
+    model: nn.Module, seed: int = 0, correction: nn.Conv2d | None = None
+) -> None:
     """Draw the kernels so that ReLUs keep the size of what runs through them; no bias.
 
     Normal with variance ``2 / (9 · inputs)``, from a generator of its own: the same model starts
     with the same weights, whatever was drawn before.
+
+    Args:
+        model: whose convolutions start.
+        seed: of the generator.
+        correction: the layer whose output is added to the noisy image, where there is one. It
+            starts a hundred times smaller: features are as large as an image, noise is not, and a
+            network that begins by adding something louder than the noise takes thousands of steps
+            to take that back.
 
     Source: He, Zhang, Ren, Sun, *Delving deep into rectifiers*, 2015, eq. 10.
     """
@@ -63,3 +73,6 @@ def start_convolutions(model: nn.Module, seed: int = 0) -> None:
                 layer.weight.normal_(0, spread, generator=generator)
                 if layer.bias is not None:
                     layer.bias.zero_()
+    if correction is not None:
+        with torch.no_grad():
+            correction.weight.mul_(0.01)

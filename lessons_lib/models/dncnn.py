@@ -75,7 +75,7 @@ class DnCNN(ConvolutionalModel):
             for _ in middle
         )
         self.last = convolution(width, config.channels, bias=biases)
-        start_convolutions(self)
+        start_convolutions(self, correction=self.last)
 
     @property
     def width(self) -> int:  # type: ignore[override]
@@ -99,6 +99,10 @@ class DnCNN(ConvolutionalModel):
         for layer, norm in zip(self.middle, self.norms, strict=True):
             features = relu(norm(layer(features)))
         return noisy - self.last(features)
+
+    def for_inference(self) -> "DnCNN":
+        """See `fold`."""
+        return self.fold() if self.config.batch_norm and not self.training else self
 
     @torch.no_grad()
     def fold(self) -> "DnCNN":

@@ -211,10 +211,11 @@ def normalisation(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
 
-def start(model: nn.Module, seed: int = 0) -> None:
+def start(model: NLRN, seed: int = 0) -> None:
     """Draw kernels uniformly, as large as keeps variances on the way there and back; no biases.
 
-    The transform of every non-local module starts at 0.
+    The transform of every non-local module starts at 0. What is added to the image starts as in the
+    released code, where white is 255: small beside the noise.
 
     Source: NLRN §5; Glorot, Bengio, *Understanding the difficulty of training deep feedforward
     neural networks*, 2010, eq. 16.
@@ -229,3 +230,4 @@ def start(model: nn.Module, seed: int = 0) -> None:
         for layer in model.modules():
             if isinstance(layer, NonLocalModule):
                 layer.transform.weight.zero_()
+        model.last.weight.div_(255)

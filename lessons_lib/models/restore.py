@@ -47,7 +47,8 @@ def restore(
             some of its own as far as memory goes.
         precision: "reference" is the model's own forward pass. "fp32" and "bf16" are its fast form
             in the precision of their name, where it has one; "auto" takes the faster of the two
-            that is good enough, see `resolve_precision`.
+            that is good enough, see `resolve_precision`. The fast form of a network is folded
+            first, see `Restorer.for_inference`.
         neighbours: patches that each patch is compared with, see `BandedSimilarity`; all of the
             window where not given. For the fast form of a model that compares patches.
         mask: ``(1 or B, C, H, W)``, 1 where a value was measured, as `BayerMosaic.mask` makes it.
@@ -81,6 +82,7 @@ def restore(
         told["mask"] = mask
     if level is not None:
         told["sigma"] = level
+    worker = model if precision == "reference" else model.for_inference()
     views = VIEWS if multi_view else VIEWS[:1]
     restored: Tensor | None = None
     for number, view in enumerate(views):
@@ -91,7 +93,7 @@ def restore(
 
         settings = Settings(precision, memory, tile, overlap, neighbours, tell)
         seen = {name: _turned(value, view) for name, value in told.items()}
-        found = model.application(model, _turned(brightness * degraded, view), seen, settings)
+        found = worker.application(worker, _turned(brightness * degraded, view), seen, settings)
         found = _turned_back(found, view)
         restored = found if restored is None else restored.add_(found)
     assert restored is not None

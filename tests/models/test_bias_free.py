@@ -90,3 +90,36 @@ def test_gradients_are_finite_where_nothing_is_seen():
 def test_bad_sizes_are_refused(options):
     with pytest.raises(ValueError, match="no such bias-free network"):
         build("bias-free", options)
+
+
+def test_folded_normalisation_changes_nothing():
+    model, noisy = trained(), image(2, 1, 12, 9)
+    model.sigma = 0.1
+    folded = model.fold()
+    assert sum(weight.numel() for weight in folded.parameters()) == 9 * (6 + 3 * 36 + 6)
+    assert folded.sigma == 0.1
+    torch.testing.assert_close(folded(noisy), model(noisy), rtol=1e-9, atol=1e-12)
+    assert folded.for_inference() is folded
+
+
+@pytest.mark.parametrize("name", ["bias-free", "dncnn"])
+def test_photographs_are_restored_by_the_folded_network(name):
+    model = build(name, SMALL).train()
+    with torch.no_grad():
+        for seed in range(20):  # statistics that differ from 0 and 1
+            model(image(4, 1, 20, 20, seed=seed).float())
+    model.eval()
+    whole = image(1, 1, 30, 41).float()
+    calls = []
+    for layer in model.modules():
+        layer.register_forward_hook(lambda *_: calls.append(1))
+    found = restore(model, whole, precision="fp32")
+    assert not calls  # not one of its own layers was used
+    torch.testing.assert_close(found, restore(model, whole, precision="reference"))
+    assert calls
+
+
+def test_a_network_in_training_is_not_folded():
+    for name in ("bias-free", "dncnn"):
+        model = build(name, SMALL).train()
+        assert model.for_inference() is model
