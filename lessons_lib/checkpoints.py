@@ -29,7 +29,7 @@ from lessons_lib.published import (
     plain_tensors,
     published_weights,
 )
-from lessons_lib.tasks import TASKS, Goal
+from lessons_lib.tasks import GOALS, Goal
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Card:
         licence: of the weights and the code.
         data_licence: of the training images.
         sha256: of the safetensors file.
-        task: what they restore, a name of `lessons_lib.tasks.TASKS`.
+        task: what they restore, a name of `lessons_lib.tasks.GOALS`.
         quality: of the JPEG files they were trained for; else 0.
         scale: how many times larger they make images; 0 for none, or for all usual scales.
         hours_before: of training behind the weights that the stage began from.
@@ -109,12 +109,15 @@ class Card:
     @property
     def setting(self) -> str:
         """What they were trained for: "sigma=25", "q=10", or the task's name."""
-        goal = Goal(self.sigma_255 / 255, self.quality, scale=self.scale)
-        return TASKS[self.task].goal_setting(goal)
+        levels = self.options.get("levels_255") or [self.options.get("loudest_255", 0.0)]
+        goal = Goal(
+            self.sigma_255 / 255, self.quality, tuple(level / 255 for level in levels), self.scale
+        )
+        return GOALS[self.task].goal_setting(goal)
 
     def serves(self, task: str) -> bool:
         """Whether they can be used for a task."""
-        return task == self.task or task in TASKS[self.task].also
+        return task == self.task or task in GOALS[self.task].also
 
 
 @functools.cache
@@ -146,7 +149,7 @@ def read_card(file: Traversable) -> Card:
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise CheckpointError(f"{file}: {item.name} is no {kind.__name__}: {value!r:.80}")
     looks = [pair for pair in card.curve if len(pair) == 2 and all(map(_is_number, pair))]
-    if card.model not in MODELS or card.task not in TASKS or not looks or looks != card.curve:
+    if card.model not in MODELS or card.task not in GOALS or not looks or looks != card.curve:
         raise CheckpointError(f"{file}: is no card of a model, a task and a curve that there are")
     if not all(_is_number(card.run.get(key)) for key in ("batch", "crop", "steps")):
         raise CheckpointError(f"{file}: its run has no batch, crop and steps")

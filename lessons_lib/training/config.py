@@ -8,7 +8,7 @@ from typing import Any
 
 from lessons_lib.data import unknown
 from lessons_lib.models import MODELS, Restorer, build
-from lessons_lib.tasks import TASKS, Goal
+from lessons_lib.tasks import GOALS, Goal
 from lessons_lib.training.stage import Stage
 from lessons_lib.training.tables import (
     ConfigError,
@@ -49,7 +49,8 @@ class Run:
         model: a name of `lessons_lib.models.MODELS`.
         sigma_255: noise, white being 255, for the task "denoise"; else 0.
         options: of the model's config; what is left out keeps its default.
-        task: a name of `lessons_lib.tasks.TASKS`; "blind" is for a model of many levels of noise.
+        task: a name of `lessons_lib.tasks.GOALS`; "blind" is for a model of many levels of noise,
+            "mixed" for one of files and enlarged images besides.
         quality: of the files to restore, for the task "jpeg"; else 0.
         scale: how many times larger images become, for the task "sr", 0 being 2, 3 and 4 together;
             else 0.
@@ -83,9 +84,9 @@ class Run:
             model = build(self.model, self.options)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        if self.task not in TASKS:
-            raise ConfigError(unknown("task", self.task, TASKS))
-        refused = TASKS[self.task].refuse(self._goal(model), model.config.channels)
+        if self.task not in GOALS:
+            raise ConfigError(unknown("task", self.task, GOALS))
+        refused = GOALS[self.task].refuse(self._goal(model), model.config.channels)
         if refused:
             raise ConfigError(refused)
         if not self.stages:
@@ -95,6 +96,8 @@ class Run:
                 _check_stage(stage, self.model, model)
                 if (stage.loss.noise or stage.loss.smooth) and self.task != "camera":
                     raise ConfigError(f"the task {self.task!r} tells no map of the noise")
+                if stage.loss.balanced and not GOALS[self.task].levels(self._goal(model)):
+                    raise ConfigError(f"the task {self.task!r} has no errors to balance")
                 if stage.crop % model.scale:
                     raise ConfigError(f"a crop of {stage.crop} is no multiple of {model.scale}")
 

@@ -15,7 +15,7 @@ from lessons_lib import data
 from lessons_lib.evaluation.leaks import refuse_test_images
 from lessons_lib.ops.dictionary import learn_dictionary
 from lessons_lib.ops.patches import centre
-from lessons_lib.tasks import TASKS, Examples, Goal, Task
+from lessons_lib.tasks import GOALS, Examples, Goal, Task
 from lessons_lib.training.balance import image_scales
 from lessons_lib.training.config import Run
 from lessons_lib.training.stage import Stage
@@ -65,7 +65,7 @@ class Crops:
     @property
     def task(self) -> Task:
         """What the run is for."""
-        return TASKS[self.run.task]
+        return GOALS[self.run.task]
 
     @property
     def goal(self) -> Goal:

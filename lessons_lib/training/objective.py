@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib.models import Restorer
-from lessons_lib.tasks import TASKS, Examples
+from lessons_lib.tasks import GOALS, Examples
 from lessons_lib.training.config import Run
 from lessons_lib.training.losses import LOSSES, asymmetric, total_variation
 from lessons_lib.training.stability import growth
@@ -31,7 +31,7 @@ class Objective:
         self.confidence = model.confidence((stage.crop, stage.crop)).to(device)
         if self.stability:
             sizes = model.config.patch, model.config.channels
-            self.measured = TASKS[run.task].measured(*sizes).to(device)
+            self.measured = GOALS[run.task].measured(*sizes).to(device)
 
     def __call__(self, estimate: Tensor, some: Examples) -> Tensor:
         """The number, for estimates ``(B, C, h, w)`` of some examples."""

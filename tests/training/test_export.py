@@ -12,6 +12,7 @@ from lessons_lib import checkpoints
 from lessons_lib.checkpoints import Card
 from lessons_lib.cli import app
 from lessons_lib.evaluation.explain_gap import explain_training
+from lessons_lib.tasks import GOALS
 from lessons_lib.training import ConfigError, export, read_run, train
 from lessons_lib.training.files import Files
 from lessons_lib.training.state import State, read_state
@@ -107,3 +108,18 @@ def test_what_has_no_state_is_refused(tmp_path):
     torch.save({"step": 3}, files.state)
     with pytest.raises(ConfigError, match="holds no training state"):
         export(read_run(tmp_path / "none.toml"), tmp_path, tmp_path)
+
+
+def test_weights_of_several_tasks_serve_each_of_them(tmp_path):
+    (tmp_path / "three.toml").write_text(
+        'model = "dncnn"\ntask = "mixed"\ndataset = "samples"\n'
+        "options = {layers = 3, width = 4, loudest_255 = 55}\n"
+        "[[stage]]\ncrop = 24\nbatch = 2\nsteps = 1\n"
+    )
+    run = read_run(tmp_path / "three.toml")
+    train(run, tmp_path, device="cpu")
+    card = export(run, tmp_path, tmp_path)
+    assert card.setting == "sigma<=55 jpeg x2 x3 x4"
+    assert all(card.serves(task) for task in ("denoise", "blind", "jpeg", "sr"))
+    assert not card.serves("demosaic")
+    assert GOALS["jpeg"].fits(card, 30) == GOALS["sr"].fits(card, 4) == 0

@@ -2,12 +2,23 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from lessons_lib import data
 from lessons_lib.models import build
-from lessons_lib.training import ConfigError, DictionaryStart, Optimizer, Run, Stage, Watch, train
+from lessons_lib.tasks import GOALS
+from lessons_lib.training import (
+    ConfigError,
+    DictionaryStart,
+    Loss,
+    Optimizer,
+    Run,
+    Stage,
+    Watch,
+    train,
+)
 from lessons_lib.training.crops import Crops
 from lessons_lib.training.files import Files
 from lessons_lib.training.log import Log
@@ -83,8 +94,44 @@ def test_files_are_compressed_before_they_are_cut():
     assert (clean * degraded).sum() > 0.95 * clean.norm() * degraded.norm()
 
 
+MIXED = Run("mixed", "dncnn", options={"layers": 4, "width": 8, "loudest_255": 55.0}, task="mixed",
+            dataset="samples", stages=(STAGE,))  # fmt: skip
+
+
+def test_one_network_sees_noise_files_and_enlarged_images():
+    examples = Crops(MIXED, replace(STAGE, batch=240, crop=48), 1).examples(0)
+    error = examples.degraded - examples.clean
+    noisy = examples.told["sigma"] > 0
+    found = error.flatten(1).std(dim=1)
+    torch.testing.assert_close(found[noisy], examples.told["sigma"][noisy], rtol=0.2, atol=1e-4)
+    assert 40 < noisy.sum() < 120
+    # Files and blurred images are made of bytes, and hardly any pixel of a noisy image is.
+    steps = (255 * examples.degraded[~noisy] - (255 * examples.degraded[~noisy]).round()).abs()
+    assert steps.max() < 1e-3
+    # What has been made smaller and larger again has lost its finest details, a file has blocks:
+    # JPEG of high quality differs in a fraction of a grey level, enlargement never so little.
+    rough = (examples.clean[~noisy] - examples.degraded[~noisy]).flatten(1).std(dim=1) * 255
+    assert rough.min() < 1.5 < 3 < rough.max()
+
+
+def test_blocks_lie_anywhere_in_a_crop():
+    """Steps between neighbouring columns of a flat ramp are largest where blocks meet."""
+    ramp = torch.linspace(0.2, 0.6, 48)[None, None, None].expand(60, 4, 48, 48).contiguous()
+    goal = MIXED.goal
+    examples = GOALS["mixed"].examples(ramp, goal, np.random.default_rng(0))
+    noisy = examples.told["sigma"] > 0
+    changed = (examples.degraded != examples.clean).flatten(1).any(dim=1)
+    steps = examples.degraded[changed & ~noisy].diff(dim=-1).abs().mean(dim=(1, 2))
+    assert len(set((steps.argmax(dim=1) % 8).tolist())) >= 4
+
+
+def test_errors_of_three_kinds_are_not_balanced():
+    with pytest.raises(ConfigError, match="no errors to balance"):
+        replace(MIXED, stages=(replace(STAGE, loss=Loss(balanced=True)),))
+
+
 @pytest.mark.usefixtures("in_colour")
-@pytest.mark.parametrize("run", [BLIND, MOSAIC, JPEG_RUN], ids=lambda run: run.name)
+@pytest.mark.parametrize("run", [BLIND, MOSAIC, JPEG_RUN, MIXED], ids=lambda run: run.name)
 def test_each_task_is_learned(run, tmp_path, monkeypatch):
     if run is not MOSAIC:
         monkeypatch.undo()
