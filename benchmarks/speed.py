@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lessons_lib import classical, data
 from lessons_lib.checkpoints import load_model
@@ -122,14 +122,6 @@ def authors_way(model: Restorer, noisy: Tensor) -> Tensor:
     return whole[..., MARGIN : height - MARGIN, MARGIN : width - MARGIN]
 
 
-def convolutions() -> nn.Module:
-    """A network of DnCNN's size and shape, 17 layers of 64 channels; its weights are random."""
-    layers: list[nn.Module] = [nn.Conv2d(1, 64, 3, padding=1), nn.ReLU()]
-    for _ in range(15):
-        layers += [nn.Conv2d(64, 64, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Conv2d(64, 1, 3, padding=1)).requires_grad_(False)
-
-
 def half_is_fast(device: str) -> bool:
     """Whether half precision is what `restore` chooses here."""
     return fast.fastest_dtype(torch.device(device)) == torch.bfloat16
@@ -139,8 +131,9 @@ def image(device: str, repeats: int) -> list[Row]:
     """One photograph, by forms of GroupSC, the course's other networks, BM3D and a CNN."""
     clean = photograph()
     noisy = GaussianNoise(SIGMA)(clean, "speed").to(device)
-    groupsc, sc = (load_model(name, device) for name in (MODEL, "sc-gray-25"))
-    cnn = convolutions().to(memory_format=torch.channels_last).to(device)
+    groupsc, sc, dncnn, ffdnet = (
+        load_model(name, device) for name in (MODEL, "sc-gray-25", "dncnn-gray-25", "ffdnet-gray")
+    )
     quick: Precision = "bf16" if half_is_fast(device) else "fp32"
     ways: dict[str, Callable[[], Tensor]] = {
         "GroupSC, blocks as in the paper's code, float32": lambda: authors_way(groupsc, noisy),
@@ -155,18 +148,19 @@ def image(device: str, repeats: int) -> list[Row]:
         ),
         "SC, plain form": lambda: restore(sc, noisy, precision="reference"),
         "SC, fast form": lambda: restore(sc, noisy, precision=quick),
-        "network of DnCNN's size, float32": lambda: cnn(noisy),
+        "DnCNN, float32": lambda: restore(dncnn, noisy, precision="fp32"),
+        "FFDNet, float32": lambda: restore(ffdnet, noisy, SIGMA, precision="fp32"),
         "DCT thresholding": lambda: classical.METHODS["dct"].function(noisy.cpu(), SIGMA, None),
     }
     if half_is_fast(device):
-        ways["network of DnCNN's size, bfloat16"] = lambda: cnn.bfloat16()(noisy.bfloat16())
+        ways["DnCNN, bfloat16"] = lambda: restore(dncnn, noisy, precision="bf16")
+        ways["FFDNet, bfloat16"] = lambda: restore(ffdnet, noisy, SIGMA, precision="bf16")
     if classical.METHODS["bm3d"].missing() is None:
         ways["BM3D"] = lambda: classical.METHODS["bm3d"].function(noisy.cpu(), SIGMA, None)
     rows = []
     for name, way in ways.items():
         took, estimate = timed(way, device, repeats)
-        random = name.startswith("network")
-        decibels = None if random else psnr(estimate.cpu().float().clamp(0, 1), clean).item()
+        decibels = psnr(estimate.cpu().float().clamp(0, 1), clean).item()
         rows.append({"way": name, "seconds": took, "psnr": decibels})
         tell(rows[-1])
     return rows
@@ -420,10 +414,8 @@ def _image_table(rows: list[Row]) -> str:
     base = rows[0]["seconds"]
     lines = [["", "seconds", "times sooner", "dB"]]
     for row in rows:
-        decibels = "" if row["psnr"] is None else f"{row['psnr']:.3f}"
-        lines.append(
-            [row["way"], f"{row['seconds']:.2f}", f"{base / row['seconds']:.1f}", decibels]
-        )
+        times = f"{row['seconds']:.2f}", f"{base / row['seconds']:.1f}"
+        lines.append([row["way"], *times, f"{row['psnr']:.3f}"])
     return markdown(lines)
 
 
@@ -499,8 +491,7 @@ def draw(results: dict[str, Any]) -> None:
     found = results["processor"]
     if "image" in found:
         rows = found["image"]["rows"]
-        scored = [row for row in rows if row["psnr"] is not None]
-        figure = figures.show_tradeoff({r["way"]: (r["seconds"], r["psnr"]) for r in scored})
+        figure = figures.show_tradeoff({r["way"]: (r["seconds"], r["psnr"]) for r in rows})
         figure.savefig(DOCS / "speed_pareto.png")
     if "roofline" in found:
         rows = found["roofline"]["rows"]

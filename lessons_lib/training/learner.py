@@ -34,8 +34,9 @@ class Learner:
     def update_average(self, step: int) -> None:
         """Draw the average towards the weights; quickly at first, when it has seen few.
 
-        What a model counts rather than learns, the statistics of a batch normalisation, is an
-        average already and is copied.
+        The statistics of a batch normalisation are drawn along at the same pace: those of the
+        weights as they are now do not fit an average of what they have been. What is no number
+        with a fraction is copied.
         """
         decay = min(self.ema, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -43,7 +44,10 @@ class Learner:
             for average, parameter in pairs:
                 average.lerp_(parameter, 1 - decay)
             for kept, buffer in zip(self.average.buffers(), self.model.buffers(), strict=True):
-                kept.copy_(buffer)
+                if kept.is_floating_point():
+                    kept.lerp_(buffer, 1 - decay)
+                else:
+                    kept.copy_(buffer)
 
     def capture(self) -> dict[str, Any]:
         """A copy of all of it, on the CPU."""
