@@ -320,7 +320,7 @@ def normalised() -> DnCNN:
 
 
 def test_statistics_are_averaged_as_weights_are():
-    """An average of weights, with the statistics of the latest ones, is a worse network than any."""
+    """Statistics of the latest weights do not fit an average of many."""
     learner = Learner(normalised(), Stage(ema=0.5))
     expected = {name: value.clone() for name, value in learner.model.named_buffers()}
     for step in range(3):
