@@ -415,7 +415,9 @@ def _image_table(rows: list[Row]) -> str:
     lines = [["", "seconds", "times sooner", "dB"]]
     for row in rows:
         times = f"{row['seconds']:.2f}", f"{base / row['seconds']:.1f}"
-        lines.append([row["way"], *times, f"{row['psnr']:.3f}"])
+        # Kept rows of networks with random weights have none.
+        decibels = "" if row["psnr"] is None else f"{row['psnr']:.3f}"
+        lines.append([row["way"], *times, decibels])
     return markdown(lines)
 
 
@@ -491,7 +493,8 @@ def draw(results: dict[str, Any]) -> None:
     found = results["processor"]
     if "image" in found:
         rows = found["image"]["rows"]
-        figure = figures.show_tradeoff({r["way"]: (r["seconds"], r["psnr"]) for r in rows})
+        scored = [row for row in rows if row["psnr"] is not None]
+        figure = figures.show_tradeoff({r["way"]: (r["seconds"], r["psnr"]) for r in scored})
         figure.savefig(DOCS / "speed_pareto.png")
     if "roofline" in found:
         rows = found["roofline"]["rows"]

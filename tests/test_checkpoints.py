@@ -56,7 +56,7 @@ def test_shipped_weights_restore_a_photograph(name):
     published = {} if card.task == "blind" else PAPER_PARAMETERS
     expected = published.get((card.model, model.config.channels), card.parameters)
     assert sum(parameter.numel() for parameter in model.parameters()) == expected == card.parameters
-    assert (SHIPPED / f"{name}.safetensors").stat().st_size < 2e6
+    assert (SHIPPED / f"{name}.safetensors").stat().st_size < 3e6
     clean = data.sample("camera", size=80)
     if model.config.channels == 3:
         clean = data.sample("astronaut", gray=False, size=80)
