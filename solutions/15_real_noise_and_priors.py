@@ -271,7 +271,7 @@ figures.show_images(chosen, clean=photo, crop=(20, 40, 130, 130), residual=True,
 #
 # ## 3. What does the rest of the camera do?
 #
-# Behind the sensor stand four more stages, here those of `CameraNoise`: each pixel has seen one
+# Behind the sensor stand three more stages, here those of `CameraNoise`: each pixel has seen one
 # colour only, so two thirds of the numbers are filled in from neighbours (*demosaicking*); a curve
 # turns light into the numbers of a file; the file is compressed. After the question a photograph in
 # colour goes through all stages, with noise and without: what differs is the noise as it is by
@@ -330,12 +330,13 @@ figure
 # %% [markdown]
 # **What to notice.** The sensor's noise is white: no correlation, a flat spectrum, and
 # `estimate_sigma` finds nearly all of it. Filling in colours is an average over neighbours: the
-# finest waves are halved, and an estimate falls from 8.8 to 0.8. Why so low? It is the smallest
-# eigenvalue of the covariance of patches: the variance in that direction which has least of it. A
-# pixel that was filled in is exactly the mean of its neighbours, so there are directions without
-# any noise at all. The curve is not linear and spoils this exactness, the file rounds: 2.2 and 2.5
-# are found, of 11.1 and 9.5. (JPEG removes noise, too: fine waves, and those of colours, which it
-# keeps at half the resolution.)
+# finest waves are halved, and what is found falls from 8.8 to 0.8. Why so low? It is the smallest
+# eigenvalue of the covariance of patches, the variance of that pattern which has least of it. A
+# pixel that was filled in is the mean of its neighbours, noise and all, so there are patterns that
+# hold no noise; which they are differs with the place of a patch in the mosaic, and only because of
+# that a little is left. The curve magnifies what is dark, and the file rounds: 2.2 and 2.5 are
+# found, of 11.1 and 9.5. (JPEG removes noise, too: fine waves, and those of colours, which it keeps
+# at half the resolution.)
 #
 # The column *all waves* is `estimate_noise`, which measures each frequency by itself in the
 # smoothest patches, and believes in coarse noise if that is about as strong everywhere
@@ -375,10 +376,10 @@ widgets.predict({"a": "10 too low costs more", "b": "10 too high costs more"}, c
 cost()[1]
 
 # %% [markdown]
-# **What to notice.** At the true σ both curves have little slope, and then they fall: to the left
-# faster than to the right. Noise that is not removed stays as it was; what is removed too much is
-# the faintest texture, of which the wall has hardly any. On the wall it even pays to say 30. So if
-# one must be wrong, then rather on the side of too much.
+# **What to notice.** Too low costs more. Told 15, FFDNet loses 2.5 dB on the photograph and nearly
+# 7 on the wall; told 35, it loses less than one on the photograph, and on the wall it even gains.
+# Noise that is not removed stays as it was; what is removed too much is the faintest texture, of
+# which the wall has hardly any. So if one must be wrong, then rather on the side of too much.
 #
 # Move the slider and look: what is left, and what is lost?
 
@@ -431,8 +432,8 @@ for value in (0.1, 0.3):
     print(round(float(asymmetric(found_there, torch.full((1, 1, 1, 1), 0.2), 0.3)), 4))
 
 # %% [markdown]
-# A widely used version of CBDNet in PyTorch, by others than its authors, computes the following. It
-# runs, it trains, and nothing in a picture would tell. A property does:
+# A version of CBDNet in PyTorch, by others than its authors, computes the following. It runs, it
+# trains, and no error message tells. A property does:
 
 
 # %% tags=["nbval-check-output"]
@@ -517,7 +518,7 @@ figure
 # decibel. With weak noise, where hardly any error is too low, it only adds to what was too much,
 # and loses a quarter. The loss insures against the worse mistake, and the insurance has a price.
 #
-# The estimator is small, saw 300 batches, and pulls to the middle of what it was trained for: what
+# The estimator is small, saw 280 batches, and pulls to the middle of what it was trained for: what
 # it cannot tell, it takes for medium. At the strong noise both maps beat the true rms, of which
 # nobody would know; at the weak one, with 0 % too low, they are hardly better. To look at 11 × 11
 # pixels and tell fine texture from noise is hard.
@@ -732,14 +733,15 @@ for name, image in (("camera's file", finished), ("white noise", white)):
           f"{255 * rms:.1f}, {2 * 255 * rms:.1f}: " + ", ".join(f"{s:.2f}" for s in scores))
 
 # %% [markdown]
-# **What to notice.** White noise of this strength is removed to within a rest, and a wrong σ costs
-# as it should. Of the file's noise more stays, whatever one says: coarse waves look like a picture
-# to a network that has seen white noise only. And whoever believes `estimate_sigma` loses another
-# part. CBDNet's answer is to make noise as in section 3 and train with it.
+# **What to notice.** FFDNet gains nearly 6 dB on white noise of this strength, and not half as much
+# on the file, whatever it is told: coarse waves look like a picture to a network that has seen
+# white noise only. Whoever believes `estimate_sigma` loses another part of it. CBDNet's answer is
+# to make noise as in section 3, and to train with it.
 #
 # **An estimator out of its range**, **a network out of its class**, **a filter without
 # repetition:** sections 4 and 5 have measured them: at weak noise the asymmetric map is hardly
-# better than one number, the wall's network loses 4 dB on a face, and NN3D harms FFDNet on grass.
+# better than one number, the wall's network loses 4 dB on a face, and on grass
+# NN3D gives FFDNet and SC nothing.
 #
 # ## Problems
 #
