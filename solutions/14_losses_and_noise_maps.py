@@ -379,6 +379,10 @@ def to_phases(image: Tensor) -> Tensor:
     ### END SOLUTION
 
 
+to_phases = check("noise_maps.to_phases", to_phases)
+
+
+# %% tags=["nbval-check-output"]
 def from_phases(phases: Tensor) -> Tensor:
     """(B, 4C, h, w) -> (B, C, 2h, 2w)."""
     ### BEGIN SOLUTION
@@ -390,7 +394,6 @@ def from_phases(phases: Tensor) -> Tensor:
     ### END SOLUTION
 
 
-to_phases = check("noise_maps.to_phases", to_phases)
 from_phases = check("noise_maps.from_phases", from_phases)
 print(to_phases(torch.arange(8.0).reshape(1, 1, 2, 4)).flatten(1).int().tolist())
 assert torch.equal(from_phases(to_phases(noisy)), noisy)

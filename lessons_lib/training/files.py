@@ -27,6 +27,11 @@ class Files:
         return self.folder / "states" / f"{self.name}.pt"
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that trains the run."""
+        return self.folder / "states" / f"{self.name}.lock"
+
+    @property
     def board(self) -> Path:
         """The folder that TensorBoard reads."""
         return self.folder / "tensorboard" / self.name

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lessons_lib.training.alone import alone
 from lessons_lib.training.config import Run
+from lessons_lib.training.files import Files
 from lessons_lib.training.sitting import Sitting
 from lessons_lib.training.standing import Standing, read_standing
 
@@ -51,15 +53,20 @@ def train(
 
     Raises:
         ConfigError: see `Sitting`; or the training diverges at every learning rate.
+        BusyError: if another process trains the run.
         CheckpointError: if there are no weights of the name that a stage starts from.
     """
     until = time.monotonic() + 60 * minutes
-    while not (standing := read_standing(run, folder)).finished:
-        sitting = Sitting(run, standing.stage, folder, device, until, save_every)
-        _train_stage(sitting, report)
-        if not sitting.end():
-            break
-    return read_standing(run, folder)
+    standing = read_standing(run, folder)
+    if standing.finished:
+        return standing
+    with alone(Files(folder, run.name)):
+        while not (standing := read_standing(run, folder)).finished:
+            sitting = Sitting(run, standing.stage, folder, device, until, save_every)
+            _train_stage(sitting, report)
+            if not sitting.end():
+                break
+        return read_standing(run, folder)
 
 
 def _train_stage(sitting: Sitting, report: Callable[[Progress], None] | None) -> None:

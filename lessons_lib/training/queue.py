@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from lessons_lib.training.alone import BusyError
 from lessons_lib.training.config import Run, read_run
 from lessons_lib.training.loop import Progress, train
 from lessons_lib.training.standing import Standing, read_standing
@@ -40,6 +42,8 @@ def train_queue(
 ) -> list[Standing]:
     """Train one run after the other until the time is over, continuing what is unfinished.
 
+    A run that another process trains is passed over, so several queues can work side by side.
+
     Args:
         folder: of the runs: their TOML files, logs and states.
         minutes: time to spend on all of them together.
@@ -54,14 +58,17 @@ def train_queue(
         CheckpointError: see `train`.
     """
     began = time.monotonic()
-    for run in read_queue(folder):
+    for waiting in read_queue(folder):
         left = minutes - (time.monotonic() - began) / 60
         if left <= 0:
             break
+        # While others were trained, its file may have been changed.
+        run = read_run(folder / f"{waiting.name}.toml")
 
         def tell(progress: Progress, run: Run = run) -> None:
             if report is not None:
                 report(run, progress)
 
-        train(run, folder, minutes=left, device=device, report=tell)
+        with suppress(BusyError):
+            train(run, folder, minutes=left, device=device, report=tell)
     return read_standings(folder)
