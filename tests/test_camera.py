@@ -128,7 +128,7 @@ def test_noise_taken_for_less_counts_more() -> None:
 
 def camera_run(**more) -> Run:
     loss = Loss("l2", noise=0.5, smooth=0.05)
-    stage = Stage(crop=16, batch=4, steps=100, loss=loss, optimizer=Optimizer(rate=5e-3))
+    stage = Stage(crop=16, batch=4, steps=60, loss=loss, optimizer=Optimizer(rate=2e-3, eps=1e-8))
     given = {"model": "cbdnet", "task": "camera", "dataset": "CUnlike12"} | more
     given["stages"] = (stage,)
     return Run(name="toy", **{"options": {"width": 4, "estimator": 8}} | given)
