@@ -195,7 +195,6 @@ def around(image: Tensor) -> Tensor:
     return F.unfold(F.pad(image, (15,) * 4, mode="reflect"), 31)[0].T.reshape(-1, 1, 31, 31)
 
 
-# %%
 def compare(estimates=estimates, patch=patch, around=around, ssim=centre_ssim) -> tuple[str, str]:
     bright, noise = (1 - float(ssim(around(one), around(patch), 5.0).mean())
                      for one in list(estimates.values())[:2])
@@ -326,8 +325,8 @@ for kind, name, style, asked in (("l2", "L2", "o-", gains[0]), ("ssim-5", "SSIM"
                             label=f"{name}, median above 10 levels: {middle:.2f}")
 figure.axes[1].axhline(1, color="0.7", linewidth=0.8, zorder=0)
 figure.axes[0].set(xlabel="pixel", ylabel="grey", title="nine possible edges, and two answers")
-figure.axes[1].set(xlabel="contrast of the clean patch, grey levels", ylabel="gain", ylim=(-2, 4))
-_ = [axes.legend(frameon=False, loc="lower right") for axes in figure.axes]
+figure.axes[1].set(xlabel="contrast of the clean patch, grey levels", ylabel="gain", ylim=(-2.5, 5))
+_ = [axes.legend(frameon=False, loc="upper left", fontsize=8) for axes in figure.axes]
 figure
 
 # %% [markdown]
@@ -445,7 +444,7 @@ figure = figures.new_figure(7, 3.2)  # the line is the truth
 for (name, curve), style in zip(curves.items(), figures.LINE_STYLES, strict=False):
     figure.axes[0].plot(levels, curve, style, label=f"{name}: {curve[6]:.2f} dB at 25")
 figure.axes[0].axvline(25, color="0.7", linewidth=0.8, zorder=0)
-figure.axes[0].set(xlabel="σ that FFDNet is told, × 255", ylabel="PSNR in dB")
+figure.axes[0].set(xlabel="σ that FFDNet is told, × 255", ylabel="PSNR in dB", ylim=(22, 39))
 figure.axes[0].legend(frameon=False)
 figure
 
@@ -468,7 +467,7 @@ widgets.explore(redraw, told_level=[25, 5, 10, 15, 20, 30, 40, 50, 75])
 #
 # **A map that is no constant.** Noise that varies over the picture is the rule: a lens darkens
 # the corners, and brightening them brightens their noise. Here σ grows from 5 on the left to 60 on
-# the right. FFDNet was trained with constant maps alone. The slides say why that suffices: a
+# the right. FFDNet was trained with constant maps alone. The lecture says why that suffices: a
 # convolution sees a small piece of the map, where it is nearly constant.
 
 # %%
@@ -626,11 +625,11 @@ for axes, label in ((left, "PSNR in dB"), (right, "gain over the noisy picture, 
 figure
 
 # %% [markdown]
-# **What to notice.** Inside the grey range the network with biases is better, by up to 1 dB: its
-# thresholds fit the levels that it was trained for. Outside it collapses: its gain falls from 4.8
-# dB to 1.1, until it returns little but the noisy picture. Without biases the gain stays at 4 dB up
-# to σ = 75, five times the loudest noise of the training. At σ = 2 both do harm: errors of this
-# size hardly count in a loss that adds up all levels.
+# **What to notice.** Inside the grey range the network with biases is better from σ = 8 on, by up
+# to 1.2 dB: its thresholds fit the levels that it was trained for. Outside it collapses: its gain
+# falls from 4.6 dB to 0.9, until it returns little but the noisy picture. Without biases the gain
+# stays between 3.6 and 4.1 dB up to σ = 75, five times the loudest noise of the training. At σ = 2
+# both do harm: errors of this size hardly count in a loss that adds up all levels.
 #
 # Mohan and others find the same for DnCNN and for three more architectures: with biases all
 # "perform poorly out of their training range", without them they generalise. With the weights that
@@ -643,7 +642,7 @@ figure
 # The baseline is the SC of lesson 05, which was trained for σ = 25/255 alone. It can be used for
 # another σ in two ways. As it is; or rescaled: multiply the picture by 25/σ, restore it, and divide
 # the estimate again, which makes a homogeneous function of σ and the picture of any network. In the
-# last rows σ grows from 5 to 60 across the picture; SC is told one σ that has the same mean square,
+# last row σ grows from 5 to 60 across the picture; SC is told one σ that has the same mean square,
 # FFDNet the map. `restore` does what is needed in all cases.
 
 # %%
@@ -741,9 +740,9 @@ print(f"white noise, told 25: {decibels(told(25), clean):.2f} dB")
 #         assert name == "with biases" or rest < 1e-3 * own
 # ```
 #
-# Without biases the remainder is 0, and the output grows with the noise: 6, 16, 45 levels. With
-# biases nearly all of the output is remainder from σ = 25 on. It is stuck at 17 levels where 60
-# would be right.
+# Without biases the remainder is 0, and the output grows with the noise: 6, 14, 41 levels. With
+# biases the remainder is larger than the output from σ = 25 on: constants, and not the picture,
+# decide what is taken away. It is stuck at 15 levels where 60 would be right.
 #
 # </details>
 #
