@@ -109,8 +109,7 @@ def _three_neighbours(kept: list[StoredScore]) -> str:
             and not _by_authors(other)
             and _at_home(other)
             and other.overlap is None
-            and (other.task, other.dataset) == (score.task, score.dataset)
-            and other.setting == score.setting
+            and other.place == score.place
         ]
         paper = score.paper
         place = (_place(weights.model), score.dataset, _number(score.setting), score.method)

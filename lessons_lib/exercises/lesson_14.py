@@ -4,11 +4,13 @@ import copy
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lessons_lib.exercises.answer import Answer
 from lessons_lib.exercises.core import Exercise
 from lessons_lib.exercises.properties import ensure, ensure_batchwise, likely_cause, same
+from lessons_lib.training import losses
 
 C1, C2 = 1e-4, 9e-4
 
@@ -29,26 +31,21 @@ def centre_ssim(x: Tensor, y: Tensor, deviation: float) -> Tensor:
     Source: Zhao, Gallo, Frosio, Kautz, *Loss functions for image restoration with neural networks*,
     2017, §III-B.
     """
-    sides = [torch.arange(length) - (length - 1) / 2 for length in x.shape[-2:]]
-    rows, columns = (torch.exp(-(side**2) / (2 * deviation**2)) for side in sides)
-    window = rows[:, None] * columns / (rows.sum() * columns.sum())
+    window = losses.gaussian(torch.ones_like(x[:1]), deviation)
+    luminance, structure = losses.similarity(x, y, window)
+    return (luminance * structure).flatten()
 
-    def mean(values: Tensor) -> Tensor:
-        return (window * values).sum(dim=(-2, -1), keepdim=True)
 
-    mean_x, mean_y = mean(x), mean(y)
-    square = mean((x - mean_x) ** 2) + mean((y - mean_y) ** 2)
-    product = mean((x - mean_x) * (y - mean_y))
-    luminance = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1)
-    return (luminance * (2 * product + C2) / (square + C2)).flatten()
+def _moments(estimate: Tensor, clean: Tensor) -> tuple[float, float, float]:
+    """σxy, σx², σy² of centred vectors ``(n,)``."""
+    pairs = ((estimate, clean), (estimate, estimate), (clean, clean))
+    product, own, true = (float((one * other).mean()) for one, other in pairs)
+    return product, own, true
 
 
 def contrast_structure(gain: float, estimate: Tensor, clean: Tensor, c: float) -> float:
     """``cs(a) = (2 a σxy + c) / (a² σx² + σy² + c)`` of centred vectors ``(n,)``, equal weights."""
-    product, own, true = (
-        float((one * other).mean())
-        for one, other in ((estimate, clean), (estimate, estimate), (clean, clean))
-    )
+    product, own, true = _moments(estimate, clean)
     return (2 * gain * product + c) / (gain**2 * own + true + c)
 
 
@@ -66,10 +63,7 @@ def best_gain(estimate: Tensor, clean: Tensor, c: float) -> float:
     Returns:
         The gain.
     """
-    product, own, true = (
-        float((one * other).mean())
-        for one, other in ((estimate, clean), (estimate, estimate), (clean, clean))
-    )
+    product, own, true = _moments(estimate, clean)
     root = math.sqrt((c * own) ** 2 + 4 * product**2 * own * (true + c))
     return 2 * product * (true + c) / (c * own + root)
 
@@ -85,8 +79,7 @@ def to_phases(image: Tensor) -> Tensor:
 
     Source: FFDNet §III-A.
     """
-    phases = [image[..., row::2, column::2] for row in (0, 1) for column in (0, 1)]
-    return torch.stack(phases, dim=2).flatten(1, 2)
+    return F.pixel_unshuffle(image, 2)
 
 
 def from_phases(phases: Tensor) -> Tensor:
@@ -98,11 +91,7 @@ def from_phases(phases: Tensor) -> Tensor:
     Returns:
         ``(B, C, 2h, 2w)``.
     """
-    batch, channels, height, width = phases.shape
-    image = phases.new_empty(batch, channels // 4, 2 * height, 2 * width)
-    for number in range(4):
-        image[..., number // 2 :: 2, number % 2 :: 2] = phases[:, number::4]
-    return image
+    return F.pixel_shuffle(phases, 2)
 
 
 def homogeneous(net: nn.Sequential) -> nn.Sequential:

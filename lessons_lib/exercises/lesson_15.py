@@ -8,7 +8,7 @@ from torch import Tensor
 from lessons_lib.exercises.answer import FINITE, Answer
 from lessons_lib.exercises.core import Exercise
 from lessons_lib.exercises.properties import cause_of, ensure, likely_cause, same
-from lessons_lib.models.nn3d import haar_matrix
+from lessons_lib.models.nn3d import shrink
 from lessons_lib.training import losses
 
 
@@ -60,41 +60,6 @@ def stabilise(light: Tensor, shot: float, read: float) -> Tensor:
     light = light.clamp_min(-(read**2) / max(shot**2, 1e-12))
     sigma = (shot**2 * light + read**2).clamp_min(0).sqrt()
     return 2 * light / (sigma + read).clamp_min(1e-12)
-
-
-def asymmetric(found: Tensor, noise: Tensor, alpha: float) -> Tensor:
-    """``Σ |α − 1[σ̂ < σ]| (σ̂ − σ)² / batch``; with α = 0.3 `losses.asymmetric`.
-
-    Args:
-        found: σ̂, ``(B, C, H, W)``.
-        noise: σ, same shape.
-        alpha: α, the weight of noise that is taken for more than it is; 1 − α where for less.
-
-    Source: Guo et al. 2019, eq. 4.
-    """
-    weight = (alpha - (found < noise).to(found)).abs()
-    return (weight * (found - noise).square()).sum() / len(found)
-
-
-def shrink_groups(stacked: Tensor, tau: float) -> Tensor:
-    """Groups of similar patches, each pulled towards what its patches have in common.
-
-    ``q ↦ q³ / (q² + τ²)`` of Haar coefficients across each group, but for the first
-
-    Args:
-        stacked: R groups of n patches of m pixels, ``(m, n, R)``, n a power of two.
-        tau: τ.
-
-    Returns:
-        Same shape.
-
-    Source: as of `lessons_lib.models.nn3d.nn3d`.
-    """
-    haar = haar_matrix(stacked.shape[1]).to(stacked)
-    codes = torch.einsum("ij,mjr->mir", haar, stacked)
-    factor = codes.square() / (codes.square() + tau**2).clamp_min(1e-30)
-    factor[:, 0] = 1
-    return torch.einsum("ij,mir->mjr", haar, factor * codes)
 
 
 LINE = Exercise("camera.noise_line", noise_line)
@@ -312,7 +277,7 @@ STABILISE.agrees(
 )
 
 
-ASYMMETRIC = Exercise("cbdnet.asymmetric", asymmetric)
+ASYMMETRIC = Exercise("cbdnet.asymmetric", losses.asymmetric)
 
 
 def _one(value: float) -> Tensor:
@@ -393,7 +358,7 @@ ASYMMETRIC.agrees(
 )
 
 
-SHRINK = Exercise("nn3d.shrink", shrink_groups)
+SHRINK = Exercise("nn3d.shrink", shrink)
 
 
 @SHRINK.holds("patches that are the same stay as they are")

@@ -54,21 +54,34 @@ class NonLocalFilter:
         return block_matching(image, self.size, self.window, count, self.stride)[0]
 
     def __call__(self, image: Tensor, groups: Tensor, tau: float) -> Tensor:
-        """Filter ``(1, C, H, W)``: ``q ↦ q³ / (q² + τ²)``, of Haar coefficients across each group.
-
-        The mean of a group stays as it is; a pixel's estimates by several groups are averaged.
-        """
+        """Filter ``(1, C, H, W)``: `shrink` each group, and average a pixel's several estimates."""
         patches = extract_patches(image, self.size)[0]  # (m, N)
         height, width = image.shape[-2:]
         places = [len(patch_positions(side, self.size, self.stride)) for side in (height, width)]
         assert groups.shape[-1] == places[0] * places[1]
-        haar = haar_matrix(groups.shape[1]).to(image)
-        stacked = patches[:, groups[0]]  # (m, count, R)
-        codes = torch.einsum("ij,mjr->mir", haar, stacked)
-        shrunk = codes**3 / (codes**2 + tau**2 + torch.finfo(codes.dtype).tiny)
-        shrunk[:, 0] = codes[:, 0]
-        filtered = torch.einsum("ij,mir->mjr", haar, shrunk)
+        filtered = shrink(patches[:, groups[0]], tau)  # (m, count, R)
         return group_average(filtered[None], groups, (height, width), self.size)
+
+
+def shrink(stacked: Tensor, tau: float) -> Tensor:
+    """Pull the patches of each group towards what they have in common.
+
+    ``q ↦ q³ / (q² + τ²)`` of Haar coefficients across each group, but for the first, its mean
+
+    Args:
+        stacked: R groups of n patches of m pixels, ``(m, n, R)``, n a power of two.
+        tau: τ.
+
+    Returns:
+        Same shape.
+
+    Source: as of `nn3d`.
+    """
+    haar = haar_matrix(stacked.shape[1]).to(stacked)
+    codes = torch.einsum("ij,mjr->mir", haar, stacked)
+    shrunk = codes**3 / (codes**2 + tau**2 + torch.finfo(codes.dtype).tiny)
+    shrunk[:, 0] = codes[:, 0]
+    return torch.einsum("ij,mir->mjr", haar, shrunk)
 
 
 def haar_matrix(count: int) -> Tensor:

@@ -54,7 +54,7 @@ def structural(estimate: Tensor, clean: Tensor, confidence: Tensor, deviation: f
     Source: Zhao, Gallo, Frosio, Kautz, *Loss functions for image restoration with neural networks*,
     2017, §III-B.
     """
-    luminance, structure = _similarity(estimate, clean, _window(confidence, deviation))
+    luminance, structure = similarity(estimate, clean, gaussian(confidence, deviation))
     return 1 - (luminance * structure).mean()
 
 
@@ -65,11 +65,11 @@ def multiscale(estimate: Tensor, clean: Tensor, confidence: Tensor) -> Tensor:
 
     Source: Zhao et al. §III-C, as their code computes it.
     """
-    similarity = torch.ones_like(estimate[..., 0, 0])
+    product = torch.ones_like(estimate[..., 0, 0])
     for deviation in (0.5, 1.0, 2.0, 4.0, 8.0):
-        luminance, structure = _similarity(estimate, clean, _window(confidence, deviation))
-        similarity = similarity * structure
-    return 1 - (luminance * similarity).mean()
+        luminance, structure = similarity(estimate, clean, gaussian(confidence, deviation))
+        product = product * structure
+    return 1 - (luminance * product).mean()
 
 
 def mixed(estimate: Tensor, clean: Tensor, confidence: Tensor, alpha: float) -> Tensor:
@@ -77,11 +77,11 @@ def mixed(estimate: Tensor, clean: Tensor, confidence: Tensor, alpha: float) -> 
 
     Source: Zhao et al. §III-D with α = 0.84; their code has 0.025.
     """
-    errors = (_window(confidence, 8.0) * (estimate - clean).abs()).sum(dim=(-2, -1))
+    errors = (gaussian(confidence, 8.0) * (estimate - clean).abs()).sum(dim=(-2, -1))
     return alpha * multiscale(estimate, clean, confidence) + (1 - alpha) * errors.mean()
 
 
-def _window(confidence: Tensor, deviation: float) -> Tensor:
+def gaussian(confidence: Tensor, deviation: float) -> Tensor:
     """A Gaussian about the crop's centre ``(1, 1, H, W)``, summing to 1."""
     sides = [
         torch.arange(length, device=confidence.device) - (length - 1) / 2
@@ -92,7 +92,7 @@ def _window(confidence: Tensor, deviation: float) -> Tensor:
     return window / window.sum()
 
 
-def _similarity(estimate: Tensor, clean: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+def similarity(estimate: Tensor, clean: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
     """Luminance and structure ``(B, C)``, the two factors of `lessons_lib.metrics.ssim`."""
 
     def mean(values: Tensor) -> Tensor:
@@ -105,8 +105,8 @@ def _similarity(estimate: Tensor, clean: Tensor, window: Tensor) -> tuple[Tensor
     return luminance, structure
 
 
-def asymmetric(found: Tensor, noise: Tensor) -> Tensor:
-    """``Σ |0.3 − 1[σ̂ < σ]| (σ̂ − σ)² / batch``.
+def asymmetric(found: Tensor, noise: Tensor, alpha: float = 0.3) -> Tensor:
+    """``Σ |α − 1[σ̂ < σ]| (σ̂ − σ)² / batch``.
 
     Noise that is taken for less than it is counts 0.7, for it remains in the image; noise that is
     taken for more counts 0.3.
@@ -114,11 +114,12 @@ def asymmetric(found: Tensor, noise: Tensor) -> Tensor:
     Args:
         found: σ̂, ``(B, C, H, W)``.
         noise: σ, same shape.
+        alpha: α, the weight of noise that is taken for more; 1 − α where for less.
 
     Source: Guo, Yan, Zhang, Zuo, Zhang, *Toward convolutional blind denoising of real photographs*,
     2019, eq. 4, α = 0.3. A PyTorch version by others has the two weights the wrong way round.
     """
-    weight = (0.3 - (found < noise).to(found)).abs()
+    weight = (alpha - (found < noise).to(found)).abs()
     return (weight * (found - noise).square()).sum() / len(found)
 
 

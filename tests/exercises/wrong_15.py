@@ -5,8 +5,10 @@ import math
 import torch
 
 from lessons_lib.exercises.answer import FINITE, SHAPE, TYPE, UNCHANGED
-from lessons_lib.exercises.lesson_15 import asymmetric, noise_line, shrink_groups, stabilise
+from lessons_lib.exercises.lesson_15 import noise_line, stabilise
 from lessons_lib.models.nn3d import haar_matrix
+from lessons_lib.models.nn3d import shrink as shrink_groups
+from lessons_lib.training.losses import asymmetric
 
 ON_A_LINE = "points on a line give this line"
 AVERAGE = "with many rough points it is right on average"
