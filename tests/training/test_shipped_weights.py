@@ -44,10 +44,11 @@ NAMES = [
 def test_weights_score_what_their_card_says(name, loaded):
     card = cards()[name]
     settings = {key: card.run[key] for key in ("sigma_255", "options", "dataset")}
-    run = Run(name, card.model, task=card.task, quality=card.quality, **settings)
+    made_for = {"task": card.task, "quality": card.quality, "scale": card.scale}
+    run = Run(name, card.model, **made_for, **settings)
     stage = Stage(**{key: card.run[key] for key in ("crop", "batch", "precision")})
     channels = card.options["channels"]
-    key = (run.dataset, run.task, run.quality, channels)
+    key = (run.dataset, run.task, run.quality, run.scale, channels)
     if key not in loaded:
         loaded[key] = Crops(run, stage, channels)
     crops = loaded[key]
