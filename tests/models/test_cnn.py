@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lessons_lib.data import sample
+from lessons_lib.metrics import psnr
 from lessons_lib.models import DnCNN, FFDNet, build
 from lessons_lib.models.dncnn import DnCNNConfig
 from lessons_lib.models.ffdnet import FFDNetConfig
@@ -101,6 +103,17 @@ def test_ffdnet_works_on_squares_of_four_pixels_beside_their_noise():
     one = torch.tensor([0.1, 0.3], dtype=torch.float64)
     everywhere = one[:, None, None, None].expand(2, 1, 6, 8)
     torch.testing.assert_close(model(noisy, one), model(noisy, everywhere))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sizes", [{}, {"channels": 3, "layers": 12, "width": 96}])
+def test_ffdnet_starts_as_a_copy_of_the_picture(sizes: dict[str, int]):
+    picture = sample("camera")[..., 100:164, 100:164].expand(1, sizes.get("channels", 1), 64, 64)
+    start = build("ffdnet", sizes).eval()
+    found = start(picture, torch.tensor([25 / 255]))
+    assert psnr(found, picture) > 22  # kernels that are all random: 1 dB
+    spoilt = 1 - picture
+    assert psnr(start(spoilt, torch.tensor([25 / 255])), spoilt) > 22
 
 
 @torch.no_grad()
