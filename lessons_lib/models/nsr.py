@@ -15,6 +15,7 @@ from lessons_lib.models.restorer import Application
 from lessons_lib.models.sparse_conv import SparseConv2d
 from lessons_lib.models.uniform_tiles import UniformTiles
 from lessons_lib.models.windows import HaloWindows
+from lessons_lib.ops.resize import resize_matrix
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class NSR(ConvolutionalModel):
         channels, shuffled = config.channels, config.channels * config.scale**2
         self.head = SparseConv2d(channels, config.width, weight_norm=True)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.tail = SparseConv2d(config.width, shuffled, weight_norm=True)
+        self.tail = SparseConv2d(config.width, shuffled, weight_norm=True, length=0.1)
         self.skip: SparseConv2d | None = None
         if config.scale > 1:
             self.skip = SparseConv2d(channels, shuffled, 5, weight_norm=True)
@@ -147,8 +148,12 @@ def _sparse(config: NSRConfig, inputs: int, outputs: int, length: float) -> Spar
     )
 
 
-def _start(model: nn.Module, seed: int = 0) -> None:
-    """Draw directions and gates from a generator of its own: always the same start."""
+def _start(model: NSR, seed: int = 0) -> None:
+    """Draw directions and gates from a generator of its own: always the same start.
+
+    Differs from the released code, whose tail is ten times as long, louder than the noise, and
+    whose skip is drawn as well. The skip starts as bicubic interpolation.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in model.modules():
@@ -158,3 +163,14 @@ def _start(model: nn.Module, seed: int = 0) -> None:
                 reach = 1 / math.sqrt(layer.in_features)
                 layer.weight.uniform_(-reach, reach, generator=generator)
                 layer.bias.uniform_(-reach, reach, generator=generator)
+        if model.skip is not None:
+            kernels = _bicubic(model.config.channels, model.scale)
+            model.skip.weight.copy_(kernels)
+            model.skip.length.copy_(torch.linalg.vector_norm(kernels, dim=(1, 2, 3)))
+
+
+def _bicubic(channels: int, scale: int) -> Tensor:
+    """Kernels ``(channels · scale², channels, 5, 5)`` that interpolate, before a pixel shuffle."""
+    middle = resize_matrix(11, float(scale))[5 * scale : 6 * scale, 3:8]  # of the pixel at 5
+    phases = torch.einsum("ai,bj->abij", middle, middle).reshape(scale**2, 5, 5)
+    return torch.einsum("cd,pij->cpdij", torch.eye(channels).to(phases), phases).flatten(0, 1)

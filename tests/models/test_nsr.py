@@ -13,6 +13,7 @@ from lessons_lib.models.nsr import NSRConfig
 from lessons_lib.models.sparse_conv import GATES, Gate, SparseConv2d, sparsify
 from lessons_lib.models.uniform_tiles import UniformTiles
 from lessons_lib.models.windows import HaloWindows
+from lessons_lib.ops.resize import imresize
 
 TOY = {"blocks": 2, "width": 4, "tile": 10}
 
@@ -260,6 +261,16 @@ def test_the_network_is_what_the_paper_draws(options):
     expected = F.pixel_shuffle(x, scale) + 0.5
     torch.testing.assert_close(model(image), expected)
     assert expected.shape[-2:] == (7 * scale, 6 * scale)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_network_that_enlarges_starts_from_bicubic_interpolation(scale):
+    image = draw(1, 1, 12, 15)
+    model = build("nsr", {"blocks": 2, "width": 4, "scale": scale}).double()
+    model.tail.length.zero_()
+    inside = (..., slice(2 * scale, -2 * scale), slice(2 * scale, -2 * scale))
+    torch.testing.assert_close(model(image)[inside], imresize(image, scale)[inside])
 
 
 @torch.no_grad()
