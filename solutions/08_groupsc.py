@@ -713,7 +713,7 @@ once = {row["way"]: f"{row['seconds']:.1f}" for row in kept["rows"]}
 table = {"BM3D": ("bm3d", "BM3D", None), "SC": ("sc-gray-25", "SC, fast form", sc),
          "CSR": ("csr-gray-25", "", checkpoints.load_model("csr-gray-25")),
          "GroupSC": ("groupsc-gray-25", "GroupSC, fast form, bfloat16", model),
-         "DnCNN": ("dncnn-gray-25@cszn", "network of DnCNN's size, float32", build("dncnn", {}))}
+         "DnCNN": ("dncnn-gray-25@cszn", "DnCNN, float32", build("dncnn", {}))}
 seen = GaussianNoise(sigma)(data.sample("camera", size=96), "camera")
 print(f"{'':10}parameters  measured  printed  seconds, kept   here")
 for name, (method, way, network) in table.items():
@@ -725,7 +725,7 @@ for name, (method, way, network) in table.items():
           f"{once.get(way, '–'):>15}{here:>7}")
 
 # %% [markdown]
-# **What to notice.** Groups gain 0.24 dB over SC (in print 0.30), for 82 numbers more and eight
+# **What to notice.** Groups gain 0.24 dB over SC (in print 0.30), for 82 numbers more and seven
 # times the seconds. Our three networks lie 0.14 to 0.26 dB below print, after about a hundredth of
 # the paper's training. DnCNN has eight times the parameters, is 0.22 dB ahead of our GroupSC (0.02
 # dB in print), and takes less than a tenth of its time: it compares no patches, and convolutions
