@@ -1,10 +1,11 @@
-"""Exercises of lesson 12: kernels mixed by gates, and tests that find a layer's silent faults."""
+"""Exercises of lesson 12: what groups cost, kernels mixed by gates, tests for silent faults."""
 
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lessons_lib.exercises.answer import Answer
 from lessons_lib.exercises.core import Exercise
@@ -12,6 +13,25 @@ from lessons_lib.exercises.properties import ensure_batchwise, likely_cause, sam
 from lessons_lib.models.sparse_conv import SparseConv2d, mix
 
 Make = Callable[[str], nn.Module]
+
+
+def multiplications(
+    channels: int, hidden: int, groups: int, side: int, pixels: int
+) -> tuple[float, float, float]:
+    """What two layers of k groups cost for each pixel: biases, ReLU and the gates not counted.
+
+    Args:
+        channels: c, of what goes in and of what comes out.
+        hidden: h, channels of one group between the layers.
+        groups: k.
+        side: s of the kernels.
+        pixels: n of the tile for which kernels are mixed once.
+
+    Returns:
+        Of all groups (eq. 4 and 8), of one (eq. 5), and of mixed kernels, mixing counted (eq. 9).
+    """
+    one = 2.0 * channels * hidden * side**2
+    return groups * one, one, one + groups * one / pixels
 
 
 def own_kernels(features: Tensor, kernels: Tensor) -> Tensor:
@@ -64,6 +84,64 @@ def keeps_promises(make: Make) -> bool:
     return bool(counted and even and torch.allclose(found, other, atol=1e-5)) and torch.allclose(
         found, alone, atol=1e-5
     )
+
+
+COST = Exercise("nsr.multiplications", multiplications)
+
+
+@COST.holds("two layers of one kernel weight each multiply twice", cause="are both layers counted?")
+def both_layers(answer: Answer) -> None:
+    case = "c = h = k = s = 1, a tile of 10⁹ pixels: all groups, one group"
+    everything, one, _ = answer(1, 1, 1, 1, 10**9)
+    same((float(everything), float(one)), (2.0, 2.0), case=case)
+
+
+@COST.holds("one group costs a k-th of all")
+def kth_part(answer: Answer) -> None:
+    everything, one, _ = answer(3, 5, 4, 3, 100)
+    same(float(everything) / float(one), 4.0, case="k = 4: all groups against one")
+
+
+@COST.holds("a kernel of side 3 has nine weights", cause="kernels are squares")
+def squares(answer: Answer) -> None:
+    small, large = (answer(3, 5, 2, side, 100) for side in (1, 3))
+    for name, before, after in zip(("all", "one", "mixed"), small, large, strict=True):
+        case = f"sides 3 and 1, k = 2, n = 100, {name}: their ratio"
+        same(float(after) / float(before), 9.0, case=case)
+
+
+@COST.holds("on an endless tile mixed kernels cost what one group costs")
+def endless(answer: Answer) -> None:
+    _, one, mixed = answer(3, 5, 4, 3, 10**9)
+    cause = "kernels are mixed once for a tile, and its pixels share the cost"
+    same(float(mixed), float(one), case="n = 10⁹ pixels, k = 4", cause=cause)
+
+
+@COST.holds("on a single pixel mixing costs what all groups cost")
+def single(answer: Answer) -> None:
+    everything, one, mixed = answer(3, 5, 4, 3, 1)
+    cause = "how many products does one weight of a mixed kernel take?"
+    case = "n = 1 pixel, k = 4: what mixed kernels cost beyond one group"
+    same(float(mixed) - float(one), float(everything), case=case, cause=cause)
+
+
+@COST.holds("layers that run cost as much", cause="count a case of few weights by hand")
+def counted(answer: Answer) -> None:
+    channels, hidden, groups, side, shape = 2, 3, 4, 3, (5, 6)
+    image = torch.zeros(1, channels, *shape)
+    sizes = {"all": (groups * hidden, 1), "one": (hidden, 1), "mixed": (hidden, groups)}
+    found = answer(channels, hidden, groups, side, 30)
+    for value, (name, (width, kernels)) in zip(found, sizes.items(), strict=True):
+        first = SparseConv2d(channels, width, side, groups=kernels, bias=False)
+        second = SparseConv2d(width, channels, side, groups=kernels, bias=False)
+        gates = torch.ones(1, kernels, 1) if kernels > 1 else None
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            second(first(image, gates), gates)
+        expected = counter.get_total_flops() / 2 / 30  # it counts a product and a sum
+        same(float(value), expected, case=f"c = 2, h = 3, k = 4, s = 3, n = 30: {name}")
+
+
+COST.agrees(lambda: [(32, 32, 2, 3, 2304), (5, 4, 3, 5, 256)])
 
 
 MIX = Exercise("nsr.mix", mix)

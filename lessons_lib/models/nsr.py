@@ -165,6 +165,7 @@ def _start(model: NSR, seed: int = 0) -> None:
                 layer.bias.uniform_(-reach, reach, generator=generator)
         if model.skip is not None:
             kernels = _bicubic(model.config.channels, model.scale)
+            assert model.skip.length is not None
             model.skip.weight.copy_(kernels)
             model.skip.length.copy_(torch.linalg.vector_norm(kernels, dim=(1, 2, 3)))
 

@@ -3,12 +3,18 @@
 import torch
 import torch.nn.functional as F
 
-from lessons_lib.exercises.answer import FINITE, RUNS, SHAPE
+from lessons_lib.exercises.answer import FINITE, RUNS, SHAPE, TYPE
 from lessons_lib.exercises.lesson_12 import gate_slopes, keeps_promises, own_kernels
 from lessons_lib.models.sparse_conv import mix
 
 APART = "cardinal groups choose each by itself"
 LOSE = "what one group gains the others lose"
+
+
+def cost(c, h, k, s, n, layers=2, weights=None, mixing=None):
+    """The three costs with one thing counted otherwise."""
+    one = layers * c * h * (s * s if weights is None else weights)
+    return k * one, one, one + (k * one / n if mixing is None else mixing * one)
 
 
 def woven(kernels, gates):
@@ -50,6 +56,35 @@ def some_promises(make, count=True, even=True, alone=True, last=True):
 
 
 WRONG = {
+    "nsr.multiplications": [
+        (
+            lambda c, h, k, s, n: cost(c, h, k, s, n, layers=1),
+            "two layers of one kernel weight each multiply twice",
+            "both layers",
+        ),
+        (
+            lambda c, h, k, s, n: cost(c, h // k, k, s, n),
+            "layers that run cost as much",
+        ),
+        (
+            lambda c, h, k, s, n: (cost(c, h, k, s, n)[1], *cost(c, h, k, s, n)[1:]),
+            "one group costs a k-th of all",
+        ),
+        (
+            lambda c, h, k, s, n: cost(c, h, k, s, n, weights=s),
+            "a kernel of side 3 has nine weights",
+        ),
+        (
+            lambda c, h, k, s, n: cost(c, h, k, s, n, mixing=k),
+            "on an endless tile mixed kernels cost what one group costs",
+            "once for a tile",
+        ),
+        (
+            lambda c, h, k, s, n: cost(c, h, k, s, n, mixing=1 / n),
+            "on a single pixel mixing costs what all groups cost",
+        ),
+        (lambda c, h, k, s, n: cost(c, h, k, s, n)[:2], TYPE),
+    ],
     "nsr.mix": [
         (woven, APART, "not every d-th"),
         (lambda w, g: mix(w, g.flip(1)), APART),

@@ -2,6 +2,11 @@
 # ruff: noqa: F821
 
 
+def multiplications(channels, hidden, groups, side, pixels):
+    weights = 2 * channels * hidden * side * side  # of both kernels of one group
+    return weights * groups, weights, weights * (1 + groups / pixels)
+
+
 def mix(kernels, gates):
     share = kernels.shape[1] // gates.shape[2]
     spread = gates.repeat_interleave(share, dim=2)[..., None, None, None]
