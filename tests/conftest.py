@@ -1,9 +1,16 @@
 """What tests of several parts need."""
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -12,3 +19,18 @@ def heard() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The static site, built once for all that run their tests at the same time."""
+    base = tmp_path_factory.getbasetemp()
+    # Those that run together have each a folder in a common one.
+    common = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = common / "site"
+    with FileLock(common / "site.lock"):
+        if not folder.exists():
+            command = [sys.executable, "docs/site/build.py", str(folder)]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+    return folder

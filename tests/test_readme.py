@@ -54,7 +54,7 @@ def test_local_links_lead_somewhere(document: str):
 
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_every_lesson_is_in_the_table_with_its_minutes(lesson: str):
-    rows = [line for line in text_of("README.md").splitlines() if f"notebooks/{lesson}" in line]
+    rows = [line for line in text_of("README.md").splitlines() if f"](notebooks/{lesson}" in line]
     assert len(rows) == 1
     title, minutes = title_and_minutes(lesson)
     assert rows[0].endswith(f"| {minutes} |")

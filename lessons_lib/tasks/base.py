@@ -101,7 +101,8 @@ class Task:
         about: for the command line's help.
         option: of the command line that gives the value.
         required: whether a photograph cannot be restored without the value.
-        known_as: the task that is left for a photograph once it is `pose`d.
+        told_by_files: whether the file that a photograph is in can tell the value.
+        known_as: the task that is left for a photograph after `pose`.
         needs_value: whether a score cannot be measured without it.
         tables: its names in tables of papers, for gray and for colour images; empty for none.
         also: tasks that weights trained for this one can do, too.
@@ -117,6 +118,7 @@ class Task:
     about: ClassVar[str]
     option: ClassVar[str]
     required: ClassVar[bool] = False
+    told_by_files: ClassVar[bool] = False
     known_as: ClassVar[str]
     needs_value: ClassVar[bool] = True
     tables: ClassVar[tuple[str, str]]

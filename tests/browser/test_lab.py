@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,21 +13,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, TimeoutError, sync_playwright
+from playwright.sync_api import Locator, Page, Route, TimeoutError
 
 import course
 
 pytestmark = pytest.mark.browser
-
-BROWSERS = ["chromium", "chromium-browser", "google-chrome", "chrome", "msedge"]
-BROWSER_PATHS = [
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    r"C:\Program Files\Google\Chrome\Application\chrome.exe",
-    r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
-]
-QUIET = ["--disable-quic", "--disable-background-networking", "--disable-component-update"]
-QUIET += ["--disable-sync", "--no-first-run"]
 
 # JavaScript about the lesson that is open in JupyterLab. It is looked up among all that is open:
 # while JupyterLab lays out its panels it may at any time hand the focus to its file browser.
@@ -66,11 +55,6 @@ PIXELS = """image => {
 }"""
 
 
-def find_browser() -> str | None:
-    candidates = [shutil.which(name) for name in BROWSERS] + BROWSER_PATHS
-    return next((path for path in candidates if path and Path(path).exists()), None)
-
-
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """Start the server as a user does and give the address it prints."""
@@ -101,18 +85,6 @@ def address(tmp_path: Path) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(timeout=20)
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    browser_path = find_browser()
-    if browser_path is None:
-        pytest.skip("no Chromium, Chrome or Edge is installed on this machine")
-    sandbox = ["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=QUIET + sandbox)
-        yield browser.new_page(viewport={"width": 1280, "height": 1600})
-        browser.close()
 
 
 def status(address: str) -> int:
