@@ -31,6 +31,8 @@ from lessons_lib.published import (
 )
 from lessons_lib.tasks import GOALS, Goal
 
+SUFFIX = ".safetensors"
+
 
 @dataclass(frozen=True)
 class Card:
@@ -184,12 +186,31 @@ def known_weights() -> dict[str, Card | PublishedWeights]:
     return {**cards(), **published_weights()}
 
 
-def load_card(name: str) -> Card:
-    """Card of weights by name.
+def find_card(name: str) -> Card | PublishedWeights | None:
+    """What is known of weights by name, or in a file of one's own; None if it is neither.
 
     Raises:
-        CheckpointError: unknown name; says the nearest.
+        CheckpointError: see `load_card`, of a file.
     """
+    return load_card(name) if name.endswith(SUFFIX) else known_weights().get(name)
+
+
+def load_card(name: str) -> Card:
+    """Card of weights by name, or of a ``.safetensors`` file as `save_model` writes it.
+
+    Raises:
+        CheckpointError: unknown name (says the nearest); or of a file, there is none, or no card
+            beside it.
+    """
+    if name.endswith(SUFFIX):
+        if not Path(name).is_file():
+            raise CheckpointError(f"{name}: no such file")
+        file = Path(name).with_suffix(".json")
+        if not file.is_file():
+            raise CheckpointError(
+                f"{name} has no card beside it, {file.name}: 'lessons models export' writes both"
+            )
+        return read_card(file)
     if name not in cards():
         raise CheckpointError(unknown("model", name, cards()))
     return cards()[name]
@@ -199,7 +220,8 @@ def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
     """A trained model by name, ready to restore.
 
     Args:
-        name: see `cards`; with an "@" in it, see `lessons_lib.published.published_weights`.
+        name: see `cards`; with an "@" in it, see `lessons_lib.published.published_weights`; or a
+            ``.safetensors`` file, see `load_card`.
         device: where to put it.
 
     Returns:
@@ -211,10 +233,15 @@ def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
     >>> load_model("sc-gray-25").config.patch
     9
     """
-    if "@" in name:
+    if "@" in name and not name.endswith(SUFFIX):
         return load_published(name, device)
     card = load_card(name)
-    content = (shipped("weights") / f"{name}.safetensors").read_bytes()
+    own = name.endswith(SUFFIX)
+    file = Path(name) if own else shipped("weights") / f"{name}{SUFFIX}"
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
     return read_weights(card, content, device)
 
 
@@ -240,7 +267,7 @@ def save_model(model: Restorer, folder: Path, **facts: Any) -> Card:
         **facts,
     )
     text = json.dumps(asdict(card), indent=2) + "\n"
-    replace_file(folder / f"{card.name}.safetensors", content)
+    replace_file(folder / f"{card.name}{SUFFIX}", content)
     replace_file(folder / f"{card.name}.json", text.encode())
     cards.cache_clear()
     return card

@@ -1,5 +1,7 @@
 """Data sets by name: found on this machine or downloaded, and verified before a pixel is used.
 
+A folder of one's own photographs is a data set, too: its name is its path.
+
 Where a set's folder may be, in this order: inside scikit-image (the set `samples`, and what is not
 drawn of `Unlike12` and `CUnlike12`), in ``$LESSONS_DATA/<name>/``, in the cache
 (``$LESSONS_CACHE`` or the user's cache folder). What is nowhere is downloaded into the cache: first
@@ -25,7 +27,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib.files import download, reason
-from lessons_lib.images import read_image
+from lessons_lib.images import FORMATS, read_image
 from lessons_lib.pictures import PICTURES, SIDE, draw
 
 SAMPLES = "samples"
@@ -54,8 +56,9 @@ class Entry:
     """What is known of a data set without having it.
 
     ``kind`` is gray, colour or mixed; ``role`` is samples, train, test, drawn (a test on pictures
-    that are drawn when they are asked for, and cut out of scikit-image's photographs), or noisy
-    (photographs with real noise, so that there is no clean reference).
+    that are drawn when they are asked for, and cut out of scikit-image's photographs), noisy
+    (photographs with real noise, so that there is no clean reference), or own (a folder).
+    ``redistribution`` is whether the licence lets anybody pass the files on, as in a kit.
     """
 
     name: str
@@ -66,11 +69,12 @@ class Entry:
     citation: str
     licence: str
     files: tuple[File, ...]
+    redistribution: bool = False
 
     @property
     def offline(self) -> bool:
         """Whether all of it comes with the library and what it requires."""
-        return self.role in ("samples", "drawn")
+        return self.role in ("samples", "drawn", "own")
 
 
 @dataclass(frozen=True)
@@ -139,14 +143,34 @@ def dataset_names() -> list[str]:
 
 
 def entry(name: str) -> Entry:
-    """What is known of one data set.
+    """What is known of one data set, or of a folder.
+
+    Args:
+        name: one of `dataset_names`; or else a path to a folder of photographs. Those in it are
+            taken by name, and not those in folders within it. They are colour if all are.
 
     Raises:
-        DataError: unknown name; says the nearest one.
+        DataError: unknown name (says the nearest one), or a folder without photographs.
+        ImageError: a photograph of the folder that cannot be read.
     """
-    if name not in registry():
-        raise DataError(unknown("data set", name, registry()))
-    return registry()[name]
+    if name in registry():
+        return registry()[name]
+    if name and Path(name).is_dir():
+        return _own_folder(name)
+    if Path(name).name != name:
+        raise DataError(f"{name}: no such folder")
+    raise DataError(unknown("data set", name, registry()))
+
+
+@cache
+def _own_folder(name: str) -> Entry:
+    paths = sorted(path for path in Path(name).iterdir() if path.suffix.lower() in FORMATS)
+    if not paths:
+        raise DataError(f"{name}: holds no photographs ({' '.join(FORMATS)})")
+    files = tuple(File(path.name, path.stat().st_size, _sha256(path), ()) for path in paths)
+    colour = all(read_image(path).pixels.shape[1] == 3 for path in paths)
+    kind, title = "colour" if colour else "gray", "a folder of photographs"
+    return Entry(name, title, kind, "own", str(Path(name).resolve()), "none", "not known", files)
 
 
 def locate(name: str) -> Path | None:
@@ -241,6 +265,8 @@ def fetch(name: str, limit: int | None = None, progress: Progress | None = None)
     folder = _find(wanted, files)
     if folder is not None:
         return folder
+    if wanted.role == "own":
+        raise DataError(f"{name}: its files have changed")
     if wanted.offline:
         raise DataError("scikit-image lacks its sample photographs; install scikit-image again")
     folder = cache_folder() / name
@@ -309,6 +335,9 @@ def shipped(file: str) -> Traversable:
 
 
 def _folders(name: str) -> Iterator[Path]:
+    if entry(name).role == "own":
+        yield Path(name)
+        return
     if entry(name).offline:
         spec = importlib.util.find_spec("skimage")
         for place in (spec.submodule_search_locations if spec else None) or ():

@@ -642,6 +642,14 @@ for name, version in (("not clipped", starless), ("clipped", starless.clamp(0, 1
 print(f"predicted    {25 / math.sqrt(2 * math.pi):.0f}")
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("00")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. The best width, without the clean picture.** In section 3 we needed $x$ to find the best

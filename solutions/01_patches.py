@@ -578,6 +578,14 @@ for name, ring in {"0": depth == 0, "1 to 2": (depth > 0) & (depth < 3),
 # the counts of exercise 2.
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("01")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. Three decibels, and not eighteen.** Say the 64 estimates of a pixel have errors of mean

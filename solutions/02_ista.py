@@ -692,6 +692,14 @@ for name in ("coffee", "astronaut", "brick", "grass"):
 # atom and every step: the $\Lambda_k$ of eq. 3.
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("02")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. Steps that are too long.** Prove that for $\lambda = 0$ steps longer than $2/L$ carry almost

@@ -739,6 +739,14 @@ for name, (atoms, believed) in cases.items():
 #
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("03")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. The Welch bound.** Exercise 3 says that $K$ unit atoms in $m$ dimensions have a coherence of

@@ -634,6 +634,14 @@ widgets.predict({"a": "noise", "b": "noise of twice σ", "c": "noisy patches, pi
 # the long steps overshoot, and in some patches each layer overshoots by more than the one before.
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("04")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. Hard thresholds.** Exchange the soft threshold of section 3 by the hard one of lesson 01.

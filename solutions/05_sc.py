@@ -613,6 +613,14 @@ print(f"half the contrast: differs by {(2 * shipped(part / 2) - estimate).abs().
 #   half the noise, too, and the thresholds do not know it.
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("05")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. Border weights.** Train SC with border weights and without (all counts equal), with several

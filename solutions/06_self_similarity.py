@@ -710,7 +710,16 @@ figures.show_images({
 # **Hard groups.** A patch is in the group, or it is not. Change one pixel a little, and the
 # sixteenth patch may be another one. A method made of such decisions has no derivative, so it
 # cannot be trained, and its 2.7, 16, 39 and 3 were found by hand. Lesson 08 finds a way out.
+
+# %% [markdown]
+# ## Three questions
 #
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("06")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. More noise.** Matching is the first thing to suffer. Take the wall at σ = 10, 25, 50 and 75,

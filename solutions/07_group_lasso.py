@@ -669,7 +669,16 @@ figure
 # even how to measure a distance.
 #
 # Lesson 08 lets patches belong to a group a little.
+
+# %% [markdown]
+# ## Three questions
 #
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("07")
+
+# %% [markdown]
 # ## Problems
 #
 # **Problem 1.** When is it worth having both penalties? Make groups of 16 patches with six true

@@ -775,6 +775,14 @@ for level in (10, 15, 25, 35, 50):
 # do. In SC one thing depends on σ, in GroupSC two do.
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("08")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. What 0 does not prove.** Try your test of exercise 3 on $f(\mathbf z) = 3\mathbf z$ and on

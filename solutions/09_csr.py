@@ -705,6 +705,14 @@ figures.show_images(panels, clean=clean, columns=6, width=12)
 # scratches and begins to wear off the joint, and ten times as much turns all look-alikes into one.
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("09")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. How far does a wrong guess lead?** Say that the guess is off by ε in some entry, and what the

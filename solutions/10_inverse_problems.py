@@ -585,6 +585,14 @@ for quality in (100, 95, 85, 70, 50):
 # blotches.
 
 # %% [markdown]
+# ## Three questions
+#
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("10")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. Why mixing is safe.** Let $\mathbf p$ and $\mathbf q$ be two estimates of $\mathbf x$, and

@@ -778,7 +778,16 @@ figures.show_images({"clean": truth, "noisy": images[0], "GroupSC": images[3], "
 # training. So it is not texture that needs groups, but pictures that repeat themselves exactly. In
 # print this shows on Urban100, houses full of equal windows: at σ = 25/255 GroupSC has 30.05 dB
 # there and DnCNN 29.91 (its paper's Table 10; NLRN's prints 29.97).
+
+# %% [markdown]
+# ## Three questions
 #
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("13")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. As far as BM3D.** How many layers of 3 × 3 would DnCNN need to see 49 × 49 pixels, and how

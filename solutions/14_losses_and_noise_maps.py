@@ -713,7 +713,16 @@ print(f"white noise, told 25: {decibels(told(25), clean):.2f} dB")
 # everywhere, hence MS-SSIM. As for the noise: told its true σ, FFDNet loses nearly 4 dB where
 # neighbours share it. What two pixels have in common looks like texture. A σ that is a lie, 40,
 # gets some of it back. Lesson 15 is about such noise.
+
+# %% [markdown]
+# ## Three questions
 #
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("14")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. A filter for each picture.** Show that a homogeneous $f$ satisfies $f(\mathbf y) = J(\mathbf

@@ -742,7 +742,16 @@ for name, image in (("camera's file", finished), ("white noise", white)):
 # repetition:** sections 4 and 5 have measured them: at weak noise the asymmetric map is hardly
 # better than one number, the wall's network loses 4 dB on a face, and on grass
 # NN3D gives FFDNet and SC nothing.
+
+# %% [markdown]
+# ## Three questions
 #
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("15")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. The price of the way back.** Let $z$ be the mean of $f(y)$. Show that the algebraic inverse

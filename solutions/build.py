@@ -2,6 +2,7 @@
 
     python solutions/build.py [NN ...]            strip, execute and write both versions
     python solutions/build.py [NN ...] --check    compare what is committed with the sources
+    python solutions/build.py playground          the notebook that is no lesson and has no answers
 
 `solutions/NN_name.py` holds a lesson with its answers. Answers stand between `### BEGIN SOLUTION`
 and `### END SOLUTION`; a cell that is nothing but an answer has the tag `solution`.
@@ -16,6 +17,7 @@ import os
 import re
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import jupytext  # type: ignore[import-untyped]
@@ -37,6 +39,25 @@ SECONDS, BYTES, THUMBNAIL_WIDTH = 100, 1_500_000, 320
 # Lines that are not blank; an exercise also holds its signature, docstring and check.
 LINES, EXERCISE_LINES = 15, 28
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# What a cell's widget is for, by what the cell calls.
+INVITATIONS = {
+    "widgets.predict": "choose an answer",
+    "widgets.quiz": "answer the questions",
+    "playground(": "open the playground",
+}
+
+METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+REPOSITORY = METADATA["project"]["urls"]["Repository"]
+# Elsewhere than in the course's own environment, the first cell of what students get.
+INSTALL = f"""\
+# Installs the course's library where it is missing, as on Colab; else it does nothing.
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("lessons_lib") is None:
+    library = "git+{REPOSITORY}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", library], check=True)"""
 
 
 class BuildError(Exception):
@@ -122,7 +143,8 @@ def execute(notebook: NotebookNode, path: Path, strict: bool) -> float:
             if output.get("name") == "stderr" or "image/svg+xml" in data:
                 raise BuildError(f"{path.name}, cell {number}: a warning, or an SVG picture")
             if data.pop(WIDGET, None):
-                what = "choose an answer" if "widgets.predict" in cell.source else "get the sliders"
+                called = (words for call, words in INVITATIONS.items() if call in cell.source)
+                what = next(called, "get the sliders")
                 data["text/plain"] = f"Run this cell to {what}."
     return seconds
 
@@ -142,10 +164,31 @@ def write_thumbnail(notebook: NotebookNode, path: Path) -> None:
     raise BuildError(f"{path.stem}: no picture in a cell tagged nbsphinx-thumbnail")
 
 
+def for_elsewhere(notebook: NotebookNode, name: str) -> NotebookNode:
+    """With a link to where it runs uninstalled, and a cell that installs the library there."""
+    ready = copy.deepcopy(notebook)
+    colab = REPOSITORY.replace("github.com", "colab.research.google.com/github")
+    ready.cells[0].source += f"\n\n[Run it in Colab]({colab}/blob/main/notebooks/{name}.ipynb)"
+    cell = nbformat.v4.new_code_cell(INSTALL)
+    cell.id = hashlib.sha256(f"{name}\n{INSTALL}".encode()).hexdigest()[:12]
+    ready.cells.insert(1, cell)
+    return ready
+
+
+def versions_of(source: Path) -> dict[str, NotebookNode]:
+    """The notebooks of a source by their folders; what is no lesson has no solution."""
+    answers = solved(source)
+    if not source.name[:2].isdigit():
+        return {"notebooks": for_elsewhere(answers, source.stem)}
+    return {
+        "solutions": answers,
+        "notebooks": for_elsewhere(stripped(answers), source.stem),
+    }
+
+
 def build(source: Path, root: Path) -> str:
     """Write both executed notebooks and the thumbnail of one lesson; return a line about it."""
-    answers = solved(source)
-    versions = {"solutions": answers, "notebooks": stripped(answers)}
+    versions = versions_of(source)
     report, texts = source.stem, {}
     for folder, notebook in versions.items():
         path = root / folder / f"{source.stem}.ipynb"
@@ -156,6 +199,7 @@ def build(source: Path, root: Path) -> str:
         report += f"  {folder}: {seconds:.1f} s, {size / 1e6:.2f} MB"
         if seconds > SECONDS or size > BYTES:
             raise BuildError(f"{report}: at most {SECONDS} s and {BYTES / 1e6} MB are allowed")
+    answers = versions.get("solutions", versions["notebooks"])
     write_thumbnail(answers, root / "data" / "thumbnails" / f"{source.stem}.png")
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8", newline="\n")
@@ -164,8 +208,7 @@ def build(source: Path, root: Path) -> str:
 
 def compare(source: Path, root: Path) -> None:
     """Raise `BuildError` at the first difference between a source and its two notebooks."""
-    answers = solved(source)
-    for folder, expected in {"solutions": answers, "notebooks": stripped(answers)}.items():
+    for folder, expected in versions_of(source).items():
         path = root / folder / f"{source.stem}.ipynb"
         if not path.is_file():
             raise BuildError(f"{path} is missing")
@@ -190,8 +233,9 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     sources = [
         path
-        for path in sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
-        if not options.lessons or path.name[:2] in options.lessons
+        for pattern in ("[0-9][0-9]_*.py", "playground.py")
+        for path in sorted((root / "solutions").glob(pattern))
+        if not options.lessons or {path.name[:2], path.stem} & {*options.lessons}
     ]
     if not sources:
         print("no such lesson", file=sys.stderr)

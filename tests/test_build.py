@@ -3,12 +3,17 @@
 import configparser
 import importlib.util
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import nbformat
 import pytest
+import setuptools
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,3 +229,62 @@ def test_nbval_masks_what_varies_and_never_a_score(printed: str, compared: str) 
     for name in rules.sections():
         printed = re.sub(rules[name]["regex"], rules[name]["replace"], printed)
     assert printed == compared
+
+
+def test_the_playground_has_no_solution(tmp_path: Path) -> None:
+    text = LESSON.replace("### BEGIN SOLUTION\n    return", "return")
+    text = text.replace("    ### END SOLUTION\n", "").replace(', os.environ["LESSONS_STRICT"]', "")
+    lesson(tmp_path, text).rename(tmp_path / "solutions" / "playground.py")
+    assert build.main(["playground"], tmp_path) == 0
+    assert [path.name for path in tmp_path.rglob("*.ipynb")] == ["playground.ipynb"]
+    assert build.main(["--check"], tmp_path) == 0
+    (tmp_path / "notebooks" / "playground.ipynb").unlink()
+    assert build.main(["--check"], tmp_path) == 1
+
+
+# Elsewhere ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_first_cell_installs_the_library_where_it_is_missing(
+    built: dict[str, str], tmp_path: Path
+) -> None:
+    """In an environment that has what the library needs but not the library, as Colab does."""
+    cell = nbformat.reads(built["notebooks"], as_version=4).cells[1].source
+    assert build.REPOSITORY in cell
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "bare"], check=True)
+    folder = "Scripts" if os.name == "nt" else "bin"
+    python = tmp_path / "bare" / folder / "python"
+    packages = subprocess.run(
+        [python, "-c", "import site; print(site.getsitepackages()[0])"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.strip()
+    shutil.rmtree(Path(packages) / "setuptools", ignore_errors=True)
+    shutil.copytree(Path(setuptools.__file__).parent, Path(packages) / "setuptools")
+    # The repository is this one, and what is installed beside the library is as it is.
+    environment = os.environ | {
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": build.REPOSITORY,
+        "GIT_CONFIG_KEY_1": "safe.directory",
+        "GIT_CONFIG_VALUE_1": "*",
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads this as "without"
+    }
+    environment.pop("PYTHONPATH", None)
+    after = "import lessons_lib, lessons_data; print(lessons_lib.__version__)"
+    for _ in range(2):
+        ran = subprocess.run(
+            [python, "-c", f"{cell}\n{after}"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.strip() == "0.1.0"
+        assert not ran.stderr
+        environment["PIP_NO_INDEX"] = "1"  # now it is there, and nothing is called
+        environment["GIT_CONFIG_KEY_0"] = "url.file:///nowhere.insteadOf"

@@ -13,8 +13,8 @@ LAYERS = [
     {"ops", "metrics"},
     {"solvers", "degradations", "files", "images", "pictures", "data"},
     {"classical", "demosaicking", "camera", "tasks", "models"},
-    {"published", "checkpoints", "training", "evaluation"},
-    {"viz", "exercises", "cli", "__main__"},
+    {"published", "checkpoints", "training", "evaluation", "arrays"},
+    {"viz", "exercises", "grading", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
@@ -72,9 +72,10 @@ def _same_level(there: str, here: str) -> bool:
         "published",
         "checkpoints",
         "evaluation",
+        "arrays",
         "training",
     ]
-    order += ["viz", "exercises", "cli", "__main__"]
+    order += ["viz", "exercises", "grading", "cli", "__main__"]
     if LEVEL[there] != LEVEL[here] or {there, here} - set(order):
         return False
     return order.index(there) < order.index(here)

@@ -27,11 +27,14 @@ from lessons_lib.cli.options import (
     make_protocol,
 )
 from lessons_lib.cli.progress import progress_bar
+from lessons_lib.files import replace_file
 
 if TYPE_CHECKING:
     from lessons_lib.evaluation import Protocol, Score
 
-DatasetName = Annotated[str, typer.Option(help="Name, see 'lessons data list'.")]
+DatasetName = Annotated[
+    str, typer.Option(help="Name, see 'lessons data list'; or a folder of clean photographs.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")]
 
 
@@ -55,6 +58,9 @@ def evaluate(
             "command goes on after the last image."
         ),
     ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the scores of each image into this file.")
+    ] = None,
     device: Device = "auto",
     precision: PrecisionName = "auto",
     overlap: Overlap = None,
@@ -62,7 +68,9 @@ def evaluate(
     """Score a method or trained weights on a data set, beside what was published.
 
     Each image is degraded as the task says, and what is restored of it compared with the original.
-    Under torchrun the processes share the images.
+    Images, weights and methods of one's own are scored by the same protocol:
+    --dataset photos/ --model mine.safetensors, or --model mine.py:Network. Under torchrun the
+    processes share the images.
     """
     goal, value = check_task(
         task, sigma=sigma, pattern=pattern, quality=quality, scale=scale, level=level
@@ -71,19 +79,28 @@ def evaluate(
     form = check_precision(precision)
     if store is not None and limit is not None:
         raise typer.BadParameter("only scores of whole data sets are kept", param_hint="--store")
+    if csv is not None and (csv.is_dir() or not csv.absolute().parent.is_dir()):
+        raise typer.BadParameter("is no place for a file", param_hint="--csv")
     named = choose_named(method, model, fast, goal)
     protocol = make_protocol(goal, dataset, value)
     name = choose_for_dataset(named, goal, dataset, value)
     check_overlap(overlap, name)
     import json
 
+    from lessons_lib.data import dataset_names
     from lessons_lib.evaluation import Inference, find_method
     from lessons_lib.evaluation import evaluate as run
+    from lessons_lib.evaluation.methods import known_methods
     from lessons_lib.evaluation.processes import describe_device, together
     from lessons_lib.evaluation.scores import store as keep
     from lessons_lib.evaluation.unfinished import Unfinished
 
     find_method(name, goal.name)
+    if store is not None and not (name in known_methods(goal.name) and dataset in dataset_names()):
+        raise typer.BadParameter(
+            "tables hold methods and data sets of the library; --csv writes what is one's own",
+            param_hint="--store",
+        )
     with together(device) as place:
         with progress_bar(f"{name} on {dataset}", shown=place.speaks) as show:
             inference = Inference(place.device, form, overlap)
@@ -95,6 +112,8 @@ def evaluate(
         if store is not None and unfinished is not None:
             keep(score, store, measured_on)
             unfinished.remove(score)
+    if csv is not None:
+        replace_file(csv, _rows(score).encode())
     if as_json:
         typer.echo(json.dumps(score.as_dict(), allow_nan=False, indent=2))
     else:
@@ -107,6 +126,23 @@ def describe(protocol: "Protocol") -> str:
 
     setting = protocol.setting.replace("=", " ")
     return ", ".join(filter(None, (TASKS[protocol.task].mark, setting)))
+
+
+def _rows(score: "Score") -> str:
+    """The scores of each image as a CSV file, whose rows can be joined with those of others."""
+    from csv import DictWriter
+    from dataclasses import asdict
+    from io import StringIO
+
+    protocol = score.protocol
+    same = {"method": score.method, "dataset": protocol.dataset, "task": protocol.task}
+    same["setting"] = protocol.setting
+    rows = [{**same, **asdict(image)} for image in score.per_image]
+    text = StringIO()
+    table = DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
 
 
 def _table(score: "Score") -> str:

@@ -45,7 +45,12 @@ Scale = Annotated[
 ]
 MethodName = Annotated[str | None, typer.Option(help=METHODS_HELP, show_default=False)]
 ModelName = Annotated[
-    str | None, typer.Option(help="Trained weights instead, see 'lessons models'.")
+    str | None,
+    typer.Option(
+        help="Trained weights instead, see 'lessons models'; a .safetensors file of one's own; or "
+        "a function or a network of one's own, file.py:name.",
+        show_default=False,
+    ),
 ]
 Fast = Annotated[
     bool,
@@ -145,10 +150,10 @@ def check_overlap(overlap: int | None, name: str) -> None:
     """Refuse tiles for a method that has none."""
     if overlap is None:
         return
-    from lessons_lib.checkpoints import known_weights
+    from lessons_lib.checkpoints import find_card
     from lessons_lib.models import build
 
-    weights = known_weights().get(name)
+    weights = find_card(name)
     options = build(weights.model, weights.options).application.options if weights else set()
     if "overlap" not in options:
         raise typer.BadParameter(
@@ -161,13 +166,12 @@ def choose_named(method: str | None, model: str | None, fast: bool, task: "Task"
 
     Refuses more than one, and what there is not.
     """
-    from lessons_lib.checkpoints import load_card
-    from lessons_lib.published import find_published
+    from lessons_lib.evaluation.methods import find_model
 
     if sum([method is not None, model is not None, fast]) > 1:
         raise typer.BadParameter("give one of --method, --model and --fast", param_hint="--method")
     if model is not None:
-        return find_published(model).name if "@" in model else load_card(model).name
+        return find_model(model)
     if fast and not task.quick:
         raise typer.BadParameter(f"the task {task.name} has no quick method", param_hint="--fast")
     return task.quick if fast else method

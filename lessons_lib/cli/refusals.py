@@ -40,8 +40,9 @@ def _is_of_the_library(error: ValueError) -> bool:
     from lessons_lib.evaluation.leaks import LeakError
     from lessons_lib.evaluation.methods import MethodError
     from lessons_lib.evaluation.report import ReportError
+    from lessons_lib.grading import GradingError, NotebookError
     from lessons_lib.images import ImageError
     from lessons_lib.training.tables import ConfigError
 
     refused = DataError | MethodError | ImageError | LeakError | ConfigError
-    return isinstance(error, refused | CheckpointError | ReportError)
+    return isinstance(error, refused | CheckpointError | ReportError | GradingError | NotebookError)

@@ -239,7 +239,7 @@ class _Work:
 
     def restore(self, photo: "Photo", job: Job, log: "_Log") -> "Photo":
         """Restore one picture."""
-        from lessons_lib.evaluation.best import best_weights
+        from lessons_lib.evaluation.best import best_for
         from lessons_lib.evaluation.methods import find_method
         from lessons_lib.evaluation.methods import restore as run
         from lessons_lib.tasks import TASKS
@@ -251,10 +251,8 @@ class _Work:
         for note in (*photo.notes, *posed.notes):
             log.note(f"{job.name}: {note}")
         left = TASKS[self.task.known_as]
-        name = self.named or posed.method
-        if not name:
-            setting = left.setting(posed.degradation)
-            name = best_weights(left, posed.planes.shape[1], left.value(setting))
+        name = self.named or best_for(self.task, posed)
+        if not (self.named or posed.method):
             check_overlap(self.inference.overlap, name)
         if advice := find_method(name, left.name, self.inference).advice():
             log.note(f"{name}: {advice}")

@@ -7,7 +7,7 @@ from typing import Any
 from torch import distributed
 
 from lessons_lib import data
-from lessons_lib.checkpoints import known_weights
+from lessons_lib.checkpoints import find_card
 from lessons_lib.classical import Progress
 from lessons_lib.evaluation.methods import INFERENCE, Inference, find_method, restore, weights
 from lessons_lib.evaluation.protocols import Protocol
@@ -43,10 +43,11 @@ def evaluate(
     find_method(method, protocol.task, inference)
     dataset = data.load(protocol.dataset, limit)
     blank = Score(method, protocol, (), dataset.sha256)
-    if method in known_weights():
+    card = find_card(method)
+    if card is not None:
         blank = replace(
             blank,
-            weights_sha256=known_weights()[method].sha256,
+            weights_sha256=card.sha256,
             precision=resolve_precision(weights(method, inference.device), inference.precision),
             overlap=inference.overlap,
         )

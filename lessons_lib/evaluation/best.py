@@ -7,13 +7,13 @@ from lessons_lib.checkpoints import Card, cards
 from lessons_lib.data import shipped
 from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.scores import StoredScore, stored
-from lessons_lib.tasks import TASKS, Task
+from lessons_lib.tasks import TASKS, Posed, Task
 
 
 def best_weights(task: Task, channels: int, value: Any) -> str:
     """Name the weights of the library that restored test images best.
 
-    Where there are none for a task, that is its classical method, if it has one.
+    Where there are none for a task and a value, that is its classical method, if it has one.
 
     Of all measured settings the one nearest to the value decides; noise levels and qualities are
     near where their ratio is.
@@ -28,13 +28,13 @@ def best_weights(task: Task, channels: int, value: Any) -> str:
         MethodError: if no weights are for the task, or for this value.
     """
     known = [card for card in cards().values() if card.serves(task.name)]
-    if not known and task.quick:
+    fit = {card.name: card for card in known if task.fits(card, value) is not None}
+    if not fit and task.quick:
         return task.quick
     if not known:
         raise MethodError(
             f"no weights for the task {task.name} come with the library: see 'lessons train'"
         )
-    fit = {card.name: card for card in known if task.fits(card, value) is not None}
     if not fit:
         there = ", ".join(f"{card.name} ({card.setting})" for card in known)
         raise MethodError(
@@ -60,6 +60,21 @@ def best_weights(task: Task, channels: int, value: Any) -> str:
     dataset = max(sorted(set(measured)), key=measured.count)
     rivals = [score for score in alike if score.dataset == dataset]
     return max(rivals, key=lambda score: score.psnr).method
+
+
+def best_for(task: Task, posed: Posed) -> str:
+    """The same for a photograph, which may have a classical method of its own.
+
+    Args:
+        task: what it was posed for.
+        posed: the photograph.
+
+    Raises:
+        MethodError: see `best_weights`.
+    """
+    left = TASKS[task.known_as]
+    value = left.value(left.setting(posed.degradation))
+    return posed.method or best_weights(left, posed.planes.shape[1], value)
 
 
 def _channels(card: Card) -> int:

@@ -1,4 +1,8 @@
-"""Methods by name, classical ones and trained weights, and what each task tells them."""
+"""Methods by name, and what each task tells them.
+
+A name is that of a classical method or of trained weights; or it leads to what is one's own: a file
+of weights ("mine.safetensors"), or a function or a network in a Python file ("mine.py:denoise").
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -7,16 +11,14 @@ import torch
 from torch import Tensor
 
 from lessons_lib import models
-from lessons_lib.checkpoints import known_weights, load_model
+from lessons_lib.checkpoints import find_card, known_weights, load_card, load_model
 from lessons_lib.classical import Method, Progress
 from lessons_lib.data import unknown
 from lessons_lib.degradations import Degradation, VaryingNoise
+from lessons_lib.evaluation.own import MethodError, is_own, load_own
 from lessons_lib.models.restorer import Precision
+from lessons_lib.published import find_published
 from lessons_lib.tasks import TASKS
-
-
-class MethodError(ValueError):
-    """A method that is unknown, not installed, or cannot be used on this image."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,10 @@ INFERENCE = Inference()
 
 
 def find_method(name: str, task: str = "denoise", inference: Inference = INFERENCE) -> Method:
-    """A classical method or trained weights by name, ready for a task.
+    """A method by name, ready for a task.
 
     Args:
-        name: of `known_methods`.
+        name: of `known_methods`, or what leads to one's own, see above.
         task: what is to be restored.
         inference: how trained weights are to work.
 
@@ -50,13 +52,15 @@ def find_method(name: str, task: str = "denoise", inference: Inference = INFEREN
 
     Raises:
         MethodError: unknown name (says the nearest), one that does not serve the task, or a missing
-            package.
+            package; see `load_own`.
         CheckpointError: see `load_model`.
     """
-    if name in known_weights():
-        if not known_weights()[name].serves(task):
-            setting = known_weights()[name].setting
-            raise MethodError(f"'{name}' is for {setting}, not for the task {task}")
+    if is_own(name):
+        return _own(name, task, inference.device)
+    card = find_card(name)
+    if card is not None:
+        if not card.serves(task):
+            raise MethodError(f"'{name}' is for {card.setting}, not for the task {task}")
         return _trained(name, task, inference)
     known = TASKS[task].methods()
     if name not in known:
@@ -68,9 +72,20 @@ def find_method(name: str, task: str = "denoise", inference: Inference = INFEREN
     return method
 
 
+def find_model(name: str) -> str:
+    """The name again, if it is that of trained weights or leads to what is one's own.
+
+    Raises:
+        CheckpointError: if it is not.
+    """
+    if not is_own(name) and find_card(name) is None:
+        (find_published if "@" in name else load_card)(name)  # says what there is
+    return name
+
+
 def takes_maps(name: str) -> bool:
     """Whether a method can be told of noise that differs from pixel to pixel."""
-    weights = known_weights().get(name)
+    weights = find_card(name)
     return weights is not None and models.MODELS[weights.model].model.takes_maps
 
 
@@ -118,6 +133,9 @@ def restore(
     return estimate
 
 
+_own = cache(load_own)
+
+
 @cache
 def weights(name: str, device: str) -> models.Restorer:
     """Trained weights by name; loaded once."""
@@ -148,4 +166,5 @@ def _trained(name: str, task: str, inference: Inference) -> Method:
         )
         return estimate.reshape(*image.shape[:2], *estimate.shape[-2:]).cpu()
 
-    return Method(run, f"trained for {known_weights()[name].setting}")
+    card = find_card(name)
+    return Method(run, f"trained for {card.setting if card else task}")

@@ -4,7 +4,7 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 
-from lessons_lib.checkpoints import known_weights
+from lessons_lib.checkpoints import find_card
 from lessons_lib.data import shipped
 from lessons_lib.evaluation.protocols import Protocol
 from lessons_lib.models import MODELS
@@ -44,8 +44,8 @@ def published(method: str, protocol: Protocol) -> Published | None:
         nothing was published.
     """
     task, colour = TASKS[protocol.task], protocol.channel == "rgb"
-    if method in known_weights():
-        weights = known_weights()[method]
+    weights = find_card(method)
+    if weights is not None:
         if isinstance(weights, PublishedWeights) and task.name not in weights.tasks:
             # One network for all noise is another row than the one for this noise.
             return None

@@ -7,7 +7,7 @@ the place that it comes from; here is its address, its hash, and how to read it.
 import torch
 
 from lessons_lib.models import Restorer
-from lessons_lib.published.files import fetch, obtain
+from lessons_lib.published.files import fetch, is_here, obtain
 from lessons_lib.published.layouts import LAYOUTS, plain_tensors
 from lessons_lib.published.registry import (
     CheckpointError,
@@ -49,6 +49,7 @@ __all__ = [
     "PublishedWeights",
     "fetch",
     "find_published",
+    "is_here",
     "load_published",
     "plain_tensors",
     "published_weights",

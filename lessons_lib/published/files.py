@@ -37,11 +37,10 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
 
 def obtain(weights: PublishedWeights, progress: Progress | None = None) -> tuple[Path, bytes]:
     """Where one file of published weights is, and its verified content; see `fetch`."""
-    path = cache_folder() / "published" / weights.place
+    path = _place(weights)
     remedy = f"delete it, and it is downloaded again from {weights.url}"
     chosen = os.environ.get("LESSONS_PUBLISHED")
-    if chosen and (Path(chosen) / weights.place).is_file():
-        path = Path(chosen) / weights.place
+    if chosen and path.is_relative_to(chosen):
         remedy = f"replace it by {weights.url}, or set LESSONS_PUBLISHED to another folder"
     if not path.is_file():
         return path, _download(weights, path, progress)
@@ -54,6 +53,23 @@ def obtain(weights: PublishedWeights, progress: Progress | None = None) -> tuple
             f"{path} is not the file that was published as {weights.name}: {remedy}"
         )
     return path, content
+
+
+def is_here(name: str) -> bool:
+    """Whether published weights are on this machine, so that nothing has to be downloaded.
+
+    Raises:
+        CheckpointError: unknown name.
+    """
+    return all(_place(file).is_file() for file in find_published(name).files)
+
+
+def _place(weights: PublishedWeights) -> Path:
+    """Where a file is, or will be once it is downloaded."""
+    chosen = os.environ.get("LESSONS_PUBLISHED")
+    if chosen and (Path(chosen) / weights.place).is_file():
+        return Path(chosen) / weights.place
+    return cache_folder() / "published" / weights.place
 
 
 def recognised(weights: PublishedWeights, content: bytes) -> bool:

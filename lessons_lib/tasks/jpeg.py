@@ -28,6 +28,7 @@ class MendJPEG(Task):
     name = mark = known_as = "jpeg"
     about = "jpeg (what compression did to a file)"
     option = "quality"
+    told_by_files = True
     tables = ("jpeg artefact reduction", "jpeg artefact reduction")
     aims_at = "quality"
     channels = (1,)

@@ -25,6 +25,7 @@ class Demosaic(Task):
     name = mark = known_as = "demosaic"
     about = "demosaic (a sensor's mosaic)"
     option = "pattern"
+    told_by_files = True
     needs_value = False
     quick = "bilinear"
     tables = ("", "demosaicking")

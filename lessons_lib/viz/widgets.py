@@ -12,6 +12,8 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
+from lessons_lib.viz.quizzes import Question, questions
+
 
 def to_png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG file."""
@@ -85,11 +87,7 @@ def predict(
         raise ValueError("a question needs two answers at least")
     if os.environ.get("LESSONS_WIDGETS") == "0":
         return None
-    choice = widgets.RadioButtons(
-        options=[(f"{key}) {text}", key) for key, text in options.items()],
-        value=None,
-        layout=widgets.Layout(width="max-content", max_width="100%"),
-    )
+    choice = _radio(options)
     verdict, picture = widgets.HTML(), _picture()
     picture.layout.display = "none"
     found: list[tuple[str, Figure | str]] = []
@@ -112,6 +110,47 @@ def predict(
 
     choice.observe(reveal, names="value")
     return widgets.VBox([choice, verdict, picture])
+
+
+def quiz(lesson: str) -> widgets.VBox | None:
+    """The questions of a lesson; each answer is replied to, and one may choose again.
+
+    Args:
+        lesson: its number, see `lessons_lib.viz.quizzes.questions`.
+
+    Returns:
+        A widget to end a cell with, or None if the environment variable ``LESSONS_WIDGETS`` is 0.
+
+    Raises:
+        ValueError: for a lesson without questions.
+    """
+    asked = questions(lesson)
+    if os.environ.get("LESSONS_WIDGETS") == "0":
+        return None
+    return widgets.VBox([_ask(number, question) for number, question in enumerate(asked, 1)])
+
+
+def _ask(number: int, question: Question) -> widgets.VBox:
+    choice = _radio({key: choice.answer for key, choice in question.choices.items()})
+    reply = widgets.HTML()
+
+    def answer(_change: Any) -> None:
+        verdict = "Right." if choice.value == question.right else "No."
+        words = html.escape(question.choices[choice.value].reply)
+        reply.value = f"<p><b>{verdict}</b> {words}</p>"
+
+    choice.observe(answer, names="value")
+    text = widgets.HTML(f"<p><b>{number}.</b> {html.escape(question.question)}</p>")
+    return widgets.VBox([text, choice, reply])
+
+
+def _radio(options: Mapping[str, str]) -> widgets.RadioButtons:
+    """Answers by their letters, none of them chosen."""
+    return widgets.RadioButtons(
+        options=[(f"{key}) {text}", key) for key, text in options.items()],
+        value=None,
+        layout=widgets.Layout(width="max-content", max_width="100%"),
+    )
 
 
 def _picture() -> widgets.Image:
