@@ -262,6 +262,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         "models",
         "report",
         "train",
+        "play",
     ):
         run(command, "-h")
         assert "Usage" in capsys.readouterr().out

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -84,12 +84,14 @@ class Repository:
         write_wheel(self.wheels, "jupyterlab", {"jupyterlab/__main__.py": JUPYTERLAB})
         write_wheel(self.wheels, "another", {"another.py": ""})
 
-    def start(self, *arguments: str, **settings: str) -> "subprocess.Popen[str]":
+    def start(
+        self, *arguments: str, prefix: Sequence[str] = (), **settings: str
+    ) -> "subprocess.Popen[str]":
         """Start course.py, or code that uses it, with pip bound to the stand-in packages."""
         offline = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PYTHONUTF8": "1"}
         offline |= {"PIP_FIND_LINKS": str(self.wheels), **settings}
         return subprocess.Popen(
-            [sys.executable, *arguments],
+            [*prefix, sys.executable, *arguments],
             cwd=self.root,
             env={name: value for name, value in (os.environ | offline).items() if value},
             stdout=subprocess.PIPE,
@@ -470,3 +472,196 @@ def test_the_quick_run_leaves_out_notebooks_and_slow_tests() -> None:
     assert "nbval" not in str(quick)
     assert "browser" in str(full)
     assert [words[-1] for words in full.values() if "--nbval-lax" in words] == ["notebooks"]
+
+
+# --- Kits ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, Path]:
+    """A repository, and the kit that it has packed, with the one data set that it may pass on."""
+    folder = tmp_path_factory.mktemp("kit")
+    repository, sets = Repository(folder), folder / "sets"
+    (repository.root / "data").mkdir()
+    (repository.root / "data" / "datasets.toml").write_text(
+        '[free]\nrole = "test"\nlicence = "CC0"\nredistribution = true\n'
+        '[kept]\nrole = "test"\nlicence = "Ask the authors."\n'
+        '[gone]\nrole = "test"\nlicence = "CC0"\nredistribution = true\n'
+    )
+    mark = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"  # of "x"
+    rows = [f"{name},a.png,1,{mark},\n" for name in ("free", "kept", "gone")]
+    (repository.root / "data" / "registry.csv").write_text(
+        "dataset,file,bytes,sha256,url\n" + "".join(rows)
+    )
+    for name in ("free", "kept", "gone"):
+        (sets / name).mkdir(parents=True)
+        (sets / name / "a.png").write_text("y" if name == "gone" else "x")
+    (repository.root / "notebooks" / ".hidden").touch()
+    kit = folder / "out" / "kit.zip"
+    code, output = repository.run("course.py", "kit", str(kit), "--data", LESSONS_DATA=str(sets))
+    assert code == 0, output
+    assert "kept stays out: Ask the authors." in output
+    assert "gone stays out" in output
+    assert [path.name for path in kit.parent.iterdir()] == ["kit.zip"]
+    return repository, kit
+
+
+# The set-up alone; JupyterLab does not start.
+FROM_KIT = "import sys, course; course.serve = lambda *_: 0; sys.exit(course.main(sys.argv[1:]))"
+
+
+def without_network() -> list[str]:
+    """What runs a command without any network, where this machine permits that."""
+    command = ["unshare", "--user", "--map-root-user", "--net"]
+    try:
+        permitted = subprocess.run([*command, "true"], capture_output=True).returncode == 0
+    except OSError:
+        permitted = False
+    return command if permitted else []
+
+
+@pytest.mark.slow
+def test_a_kit_holds_all_that_a_student_needs(packed: tuple[Repository, Path]) -> None:
+    repository, kit = packed
+    with zipfile.ZipFile(kit) as archive:
+        names = {name.removeprefix("lessons-kit/") for name in archive.namelist()}
+        manifest = json.loads(archive.read("lessons-kit/kit.json"))
+    assert names == manifest["files"].keys() | {"kit.json"}
+    assert {
+        "wheels/jupyterlab-0-py3-none-any.whl",
+        "course.py",
+        "notebooks/00_first.ipynb",
+    } <= names
+    assert {name for name in names if name.startswith("datasets/")} == {"datasets/free/a.png"}
+    assert not [name for name in names if "hidden" in name or "another" in name]
+    assert manifest["files"]["course.py"] == course.sha256(repository.root / "course.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["zip", "folder"])
+def test_a_kit_sets_up_without_a_network(
+    packed: tuple[Repository, Path], tmp_path: Path, way: str
+) -> None:
+    _, kit = packed
+    student = Repository(tmp_path)
+    shutil.rmtree(student.wheels)
+    source = kit
+    if way == "folder":
+        zipfile.ZipFile(kit).extractall(tmp_path)
+        source = tmp_path / "lessons-kit"
+        (source / "notebooks" / "00_first.ipynb").write_text("worked on")
+    nowhere = {"PIP_NO_INDEX": "", "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_FIND_LINKS": ""}
+    arguments = ["-c", FROM_KIT, "lab", "--from-kit", str(source)]
+    process = student.start(*arguments, prefix=without_network(), **nowhere)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert re.search(r"^Kit [0-9a-f]{12} for ", output)
+    assert student.works()
+    assert (student.root / ".venv" / "datasets" / "free" / "a.png").read_text() == "x"
+    assert not list(student.root.glob("kit-*"))
+    code, output = student.run(*arguments, **nowhere)
+    assert (code, output) == (0, "")
+
+
+def rewrite(kit: Path, target: Path, edits: dict[str, str | None], **about: str) -> Path:
+    """A kit with other contents of files, files removed (None), or another manifest."""
+    with zipfile.ZipFile(kit) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            text: bytes | None = old.read(name)
+            short = name.removeprefix("lessons-kit/")
+            if short == "kit.json":
+                text = json.dumps({**json.loads(old.read(name)), **about}).encode()
+            if short in edits:
+                edit = edits.pop(short)
+                text = None if edit is None else edit.encode()
+            if text is not None:
+                new.writestr(name, text)
+        for short, edit in edits.items():
+            new.writestr(f"lessons-kit/{short}", edit or "")
+    return target
+
+
+WHEEL = "wheels/jupyterlab-0-py3-none-any.whl"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("edits", "about", "says"),
+    [
+        ({WHEEL: "damaged"}, {}, f"{WHEEL} is missing or damaged"),
+        ({WHEEL: None}, {}, f"{WHEEL} is missing or damaged"),
+        ({"course.py": "print()"}, {}, "course.py is missing or damaged"),
+        ({"wheels/evil-1-py3-none-any.whl": "x"}, {}, "evil-1-py3-none-any.whl is no part"),
+        ({"kit.json": "{}"}, {}, "kit.json is missing or damaged"),
+        ({"kit.json": None}, {}, "kit.json is missing or damaged"),
+        ({}, {"python": "3.99"}, "is for "),
+        ({}, {"system": "plan9"}, "is for plan9 on"),
+    ],
+)
+def test_a_kit_that_does_not_fit_is_refused(
+    packed: tuple[Repository, Path],
+    tmp_path: Path,
+    edits: dict[str, str | None],
+    about: dict[str, str],
+    says: str,
+) -> None:
+    kit = rewrite(packed[1], tmp_path / "kit.zip", dict(edits), **about)
+    student = Repository(tmp_path)
+    code, output = student.run("-c", FROM_KIT, "lab", "--from-kit", str(kit))
+    assert code == 1
+    assert says in only_line(output)
+    assert not (student.root / ".venv").exists()
+    assert not list(student.root.glob("kit-*"))
+
+
+def test_what_is_no_kit_gets_one_line(tmp_path: Path) -> None:
+    student = Repository(tmp_path)
+    (tmp_path / "half.zip").write_bytes(b"PK\x03\x04 and no more")
+    for name, says in {
+        "half.zip": "is no kit, or damaged",
+        "nowhere.zip": "there is no",
+        ".": "kit.json is missing",
+    }.items():
+        kit = str(tmp_path / name)
+        code, output = student.run("-c", FROM_KIT, "lab", "--from-kit", kit)
+        assert code == 1
+        assert says in only_line(output)
+
+
+@pytest.mark.slow
+def test_a_kit_of_another_version_is_refused(
+    packed: tuple[Repository, Path], tmp_path: Path
+) -> None:
+    student = Repository(tmp_path)
+    (student.root / "requirements" / "course.lock").write_text("jupyterlab==1\n")
+    code, output = student.run("-c", FROM_KIT, "lab", "--from-kit", str(packed[1]))
+    assert code == 1
+    assert "another version of the course" in only_line(output)
+
+
+@pytest.mark.parametrize("python", ["3.11.0", "3.11.99", "3.12.99"])
+@pytest.mark.parametrize("system", course.TAGS)
+def test_the_lock_is_read_for_other_machines(
+    system: str, python: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(course, "PYTHON", sys.executable)
+    chosen = course.chosen_lines(system, python)
+    names = [line.partition("==")[0] for line in chosen]
+    assert len(names) == len(set(names))
+    assert not [line for line in chosen if ";" in line]
+    assert ("pywinpty" in names) == ("colorama" in names) == (system == "windows")
+    assert ("appnope" in names) == (system == "macos")
+    assert ("pexpect" in names) == (system != "windows")
+    assert {"torch", "jupyterlab", "setuptools"} <= set(names)
+    assert ("soupsieve==2.10" in chosen) == (python == "3.11.0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outcome", [0, 2])
+def test_the_site_is_made_with_the_courses_packages(ready: Repository, outcome: int) -> None:
+    script = ready.root / "docs" / "site" / "build.py"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(f"import another, sys; print('made in', sys.prefix); sys.exit({outcome})")
+    code, output = ready.run("course.py", "site")
+    assert code == outcome
+    assert f"made in {ready.root / '.venv'}" in output

@@ -87,6 +87,43 @@ def test_conda_gets_the_same_lock_and_a_python_we_support() -> None:
     assert "pip" in packages
 
 
+def test_binder_gets_the_locks_torch_and_nothing_else_from_conda() -> None:
+    environment = yaml.safe_load((course.ROOT / "binder/environment.yml").read_text("utf-8"))
+    versions = dict(re.split("=+", f"{package}=")[:2] for package in environment["dependencies"])
+    assert set(versions) == {"python", "pip", "pytorch-cpu"}
+    torch = pins(course.COURSE, versions["python"])["torch"]
+    assert versions["pytorch-cpu"] == f"{torch.major}.{torch.minor}"
+    script = (course.ROOT / "binder/postBuild").read_text("utf-8")
+    assert course.COURSE.relative_to(course.ROOT).as_posix() in script
+
+
+@pytest.mark.parametrize("name", ["tests", "site", "weekly"])
+def test_workflows_are_for_the_systems_and_pythons_of_the_course(name: str) -> None:
+    text = (course.ROOT / f".github/workflows/{name}.yml").read_text("utf-8")
+    jobs = yaml.safe_load(text)["jobs"]
+    for job in jobs.values():
+        matrix = job.get("strategy", {}).get("matrix", {})
+        assert set(matrix.get("python", [])) <= set(PYTHONS)
+        assert job["timeout-minutes"] <= 120
+        scripts = re.findall(
+            r"[\w./]+/[\w]+(?:\.py)?", " ".join(s.get("run", "") for s in job["steps"])
+        )
+        assert all((course.ROOT / script).exists() for script in scripts)
+    if name == "tests":
+        assert jobs["quick"]["strategy"]["matrix"] == {
+            "system": ["ubuntu-latest", "macos-latest", "windows-latest"],
+            "python": PYTHONS,
+        }
+
+
+def test_badges_lead_to_the_repository() -> None:
+    address = PROJECT["urls"]["Repository"]
+    readme = (course.ROOT / "README.md").read_text("utf-8")
+    badges = re.findall(r"^\[!\[Open in (\w+)\]\([^)]+\)\]\((.+)\)$", readme, re.MULTILINE)
+    assert {name for name, _ in badges} == {"Binder", "Colab"}
+    assert all(address.removeprefix("https://github.com/") in link for _, link in badges)
+
+
 def test_course_py_and_the_metadata_agree_on_the_pythons() -> None:
     allowed = SpecifierSet(PROJECT["requires-python"])
     assert [f"3.{minor}" for minor in range(30) if allowed.contains(f"3.{minor}")] == PYTHONS

@@ -14,6 +14,8 @@ from lessons_lib import __version__
 from lessons_lib.cli import data, models
 from lessons_lib.cli.doctor import doctor
 from lessons_lib.cli.evaluate import evaluate
+from lessons_lib.cli.grade import grade
+from lessons_lib.cli.play import play
 from lessons_lib.cli.refusals import refusal
 from lessons_lib.cli.report import explain_gap, report
 from lessons_lib.cli.restore import denoise, restore
@@ -33,6 +35,8 @@ app.command()(evaluate)
 app.command("explain-gap")(explain_gap)
 app.command()(report)
 app.command()(train)
+app.command()(grade)
+app.command()(play)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 
