@@ -839,7 +839,16 @@ for name, (clean, *estimates) in cases.items():
 # NSR pools over tiles, of the size that it was trained with, and why a network that pools belongs
 # to its tile. (The supplement's §4.1 finds pooling over 64 pixels best in training, and over fewer
 # after it.) `restore` takes care of that; `model(photograph)` does not.
+
+# %% [markdown]
+# ## Three questions
 #
+# Each has one right answer, and every answer gets a reply. You may choose again.
+
+# %%
+widgets.quiz("12")
+
+# %% [markdown]
 # ## Problems
 #
 # **1. No cross terms.** For which kernels is eq. 9 exact with every β, if $F$ is the identity?
