@@ -48,7 +48,8 @@ INVITATIONS = {
 
 METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 REPOSITORY = METADATA["project"]["urls"]["Repository"]
-# Elsewhere than in the course's own environment, the first cell of what students get.
+# Elsewhere than in the course's own environment, the first cell of what students get, and its tag.
+INSTALLS = "installs"
 INSTALL = f"""\
 # Installs the course's library where it is missing, as on Colab; else it does nothing.
 import importlib.util
@@ -169,7 +170,7 @@ def for_elsewhere(notebook: NotebookNode, name: str) -> NotebookNode:
     ready = copy.deepcopy(notebook)
     colab = REPOSITORY.replace("github.com", "colab.research.google.com/github")
     ready.cells[0].source += f"\n\n[Run it in Colab]({colab}/blob/main/notebooks/{name}.ipynb)"
-    cell = nbformat.v4.new_code_cell(INSTALL)
+    cell = nbformat.v4.new_code_cell(INSTALL, metadata={"tags": [INSTALLS]})
     cell.id = hashlib.sha256(f"{name}\n{INSTALL}".encode()).hexdigest()[:12]
     ready.cells.insert(1, cell)
     return ready

@@ -30,7 +30,7 @@ from lessons_lib.grading import (
 )
 from lessons_lib.grading.confinement import GUARD, NAMESPACES
 from lessons_lib.grading.grade import _with_answers
-from lessons_lib.grading.lessons import hand_in, read_cells
+from lessons_lib.grading.lessons import INSTALLS, hand_in, read_cells
 from lessons_lib.grading.needed import BUILTINS, Statement, needed_for, statements
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,9 +43,12 @@ Notebook = dict[str, Any]
 
 
 def stubs(lesson: Lesson) -> Notebook:
-    """A lesson as students get it, with nothing printed yet."""
+    """A lesson as students get it, with nothing printed yet, and nothing to install."""
     path = ROOT / "notebooks" / f"{lesson.stem}.ipynb"
     content: Notebook = json.loads(path.read_text("utf-8"))
+    content["cells"] = [
+        cell for cell in content["cells"] if INSTALLS not in cell["metadata"].get("tags", [])
+    ]
     for cell in content["cells"]:
         cell["source"] = "".join(cell["source"])
         if "outputs" in cell:
@@ -589,3 +592,12 @@ def test_bad_input_gets_one_line(
     assert captured.err.startswith("lessons: ")
     assert captured.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_nobody_is_asked_to_keep_the_cell_that_installs_the_library() -> None:
+    lesson = read_lessons(ROOT / "notebooks")["07"]
+    handed_out = json.loads((ROOT / "notebooks" / f"{lesson.stem}.ipynb").read_text("utf-8"))
+    assert sum("pip" in "".join(cell["source"]) for cell in handed_out["cells"]) == 1
+    assert not any("pip" in cell.source for cell in lesson.cells)
+    without = read_cells(ROOT / "solutions" / f"{lesson.stem}.ipynb")
+    assert not hand_in(without, lesson).remarks()

@@ -10,6 +10,9 @@ from pathlib import Path
 
 # A lesson has at most 1.5 MB. What is far larger holds something else.
 LARGEST = 50_000_000
+# The tag of the cell that installs the library elsewhere, see solutions/build.py. Nobody is asked
+# to keep it.
+INSTALLS = "installs"
 CHECK = re.compile(r"^(\w+) = check\(\"([\w.]+)\", \1\)", re.MULTILINE)
 ANY_CHECK = re.compile(r"\bcheck\(\s*[\"']([\w.]+)[\"']")
 TITLE = re.compile(r"^#\s+(\d\d)\b", re.MULTILINE)
@@ -147,7 +150,7 @@ def read_lessons(folder: Path) -> dict[str, Lesson]:
 
 
 def read_cells(path: Path) -> tuple[Cell, ...]:
-    """The cells of a notebook of format 4.
+    """The cells of a notebook of format 4, without the one that installs the library.
 
     Raises:
         NotebookError: it is none, or another format's.
@@ -166,7 +169,7 @@ def read_cells(path: Path) -> tuple[Cell, ...]:
     cells = content.get("cells")
     if not isinstance(cells, list) or not cells:
         raise NotebookError("not a notebook: no cells")
-    return tuple(map(_cell, cells))
+    return tuple(_cell(cell) for cell in cells if not _installs(cell))
 
 
 def recognise(cells: tuple[Cell, ...], lessons: dict[str, Lesson]) -> Lesson | None:
@@ -246,6 +249,12 @@ def _find(asked: Asked, cells: tuple[Cell, ...], lesson: Lesson, origin: list[in
         re.MULTILINE,
     )
     return Found(asked, here, check_kept=kept is not None)
+
+
+def _installs(content: object) -> bool:
+    metadata = content.get("metadata") if isinstance(content, dict) else None
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return isinstance(tags, list) and INSTALLS in tags
 
 
 def _cell(content: object) -> Cell:
