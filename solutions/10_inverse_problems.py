@@ -659,4 +659,4 @@ widgets.quiz("10")
 # - D. Menon, S. Andriani, G. Calvagno, *Demosaicing with directional filtering and a posteriori
 #   decision*, IEEE Trans. Image Processing, 2007: `lessons restore --task demosaic --method menon`.
 #
-# **Next:** lesson 11.
+# **Next:** [11 · NLRN](11_nlrn.ipynb) learns what resembles what, and looks again and again.

@@ -809,4 +809,5 @@ widgets.quiz("15")
 # - X. Liu, M. Tanaka, M. Okutomi, *Single-image noise level estimation for blind denoising*, 2013:
 #   the estimate that section 3 deceives.
 #
-# So far every picture had as many pixels as its estimate. Lesson 16 asks for more of them.
+# **Next:** so far every picture had as many pixels as its estimate.
+# [16 · Super-resolution](16_super_resolution.ipynb) asks for more of them.
