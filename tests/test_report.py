@@ -131,7 +131,8 @@ def test_weights_are_shown_beside_the_paper_with_what_they_cost(kept):
     assert parameters == "68,434"
     assert float(difference) == pytest.approx(float(psnr[:5]) - 30.44, abs=0.011)
     assert float(hours) == round(sum(cards()["groupsc-gray-25"].hours.values()), 2)
-    methods = [line.split(" | ")[0][2:] for line in made[2:]]
+    # Below the table it may say that a training is unfinished.
+    methods = [line.split(" | ")[0][2:] for line in made[2:] if line.startswith("| ")]
     assert set(methods) <= set(cards())
     assert "lista-gray-25" not in methods  # nothing published to be compared with
 
