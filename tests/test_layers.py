@@ -13,7 +13,7 @@ LAYERS = [
     {"ops", "metrics"},
     {"solvers", "degradations", "files", "images", "pictures", "data"},
     {"classical", "demosaicking", "camera", "tasks", "models"},
-    {"published", "checkpoints", "training", "evaluation", "arrays"},
+    {"published", "checkpoints", "training", "evaluation", "arrays", "plug_and_play"},
     {"viz", "exercises", "grading", "cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -73,6 +73,7 @@ def _same_level(there: str, here: str) -> bool:
         "checkpoints",
         "evaluation",
         "arrays",
+        "plug_and_play",
         "training",
     ]
     order += ["viz", "exercises", "grading", "cli", "__main__"]

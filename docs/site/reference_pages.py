@@ -20,7 +20,9 @@ LAYERS = {
         "solvers", "degradations", "files", "images", "pictures", "data",
     ],
     "Methods": ["classical", "demosaicking", "camera", "tasks", "models"],
-    "Weights, scores, training": ["published", "checkpoints", "evaluation", "training", "arrays"],
+    "Weights, scores, training": [
+        "published", "checkpoints", "evaluation", "training", "arrays", "plug_and_play",
+    ],
     "Figures, exercises, grading": ["viz", "exercises", "grading"],
 }  # fmt: skip
 LEFT_OUT = re.compile(r"exercises/lesson_\d+|cli|__main__")

@@ -34,9 +34,10 @@ def restore(
         model: for the image's channels.
         degraded: ``(B, C, H, W)``, any size, on the model's device.
         sigma: noise of the image on the [0, 1] scale, where it is not what the model was trained
-            for. The image is then multiplied so that its noise is, and the estimate divided again.
-            A model of several levels is told it, and if it is not given, what `estimate_sigma`
-            finds in each image; one that takes maps also a ``(1 or B, 1, H, W)`` of it.
+            for; of several images also ``(B,)``. The image is then multiplied so that its noise is,
+            and the estimate divided again. A model of several levels is told it, and if it is not
+            given, what `estimate_sigma` finds in each image; one that takes maps also a ``(1 or B,
+            1, H, W)`` of it.
         tile: side of the tiles at most, of models that work in tiles; they are spread evenly, see
             `lay_tiles`.
         overlap: pixels that neighbouring tiles share at least. ``patch − 1``, where not given,
@@ -66,7 +67,7 @@ def restore(
             of the model, or something is given where it means nothing to the model.
     """
     model.check_channels(degraded)
-    brightness, level = _brightness(model, degraded, sigma)
+    factor, level = brightness(model, degraded, sigma)
     precision = resolve_precision(model, precision)
     if neighbours is not None and (
         precision == "reference" or "neighbours" not in model.application.options
@@ -93,11 +94,11 @@ def restore(
 
         settings = Settings(precision, memory, tile, overlap, neighbours, tell)
         seen = {name: _turned(value, view) for name, value in told.items()}
-        found = worker.application(worker, _turned(brightness * degraded, view), seen, settings)
+        found = worker.application(worker, _turned(factor * degraded, view), seen, settings)
         found = _turned_back(found, view)
         restored = found if restored is None else restored.add_(found)
     assert restored is not None
-    return restored.div_(len(views) * brightness)
+    return restored.div_(len(views) * factor)
 
 
 def _turned(values: Tensor, view: tuple[int, bool]) -> Tensor:
@@ -129,30 +130,44 @@ def resolve_precision(model: Restorer, precision: Precision) -> Precision:
     return precision
 
 
-def _brightness(
+def brightness(
     model: Restorer, degraded: Tensor, sigma: float | Tensor | None
 ) -> tuple[float | Tensor, Tensor | None]:
-    """What to multiply the images by, and the noise that the model will then be told, if any."""
-    if isinstance(sigma, Tensor) and not model.takes_maps:
+    """What to multiply images by so that their noise is one that the model was trained for.
+
+    Args:
+        model: see `restore`.
+        degraded: ``(B, C, H, W)``.
+        sigma: see `restore`.
+
+    Returns:
+        The factor, a number or ``(B, 1, 1, 1)``, and what the model is then told of the noise:
+        ``(B,)``, a map ``(B, 1, H, W)``, or None for nothing.
+
+    Raises:
+        ValueError: see `restore`.
+    """
+    if isinstance(sigma, Tensor) and sigma.dim() != 1 and not model.takes_maps:
         raise ValueError(f"{type(model).__name__} takes one number for the noise, not a map")
     if model.loudest is None:
         if sigma is None:
             return 1.0, None
         if model.sigma is None:
             raise ValueError("the noise that the model was trained for is not known: set its sigma")
+        if isinstance(sigma, Tensor):
+            return (model.sigma / sigma)[:, None, None, None], None
         return model.sigma / float(sigma), None
     if sigma is None and "sigma" not in model.told:
         return 1.0, None  # nobody says how much noise there is, and nobody asks
-    if isinstance(sigma, Tensor):
+    if isinstance(sigma, Tensor) and sigma.dim() != 1:
         noise = sigma.to(degraded).expand(len(degraded), 1, *degraded.shape[-2:])
         loudest = noise.amax((1, 2, 3))
     else:
-        found = estimate_sigma(degraded) if sigma is None else degraded.new_tensor(float(sigma))
-        noise = loudest = found.expand(len(degraded))
+        found = estimate_sigma(degraded) if sigma is None else torch.as_tensor(sigma)
+        noise = loudest = found.to(degraded).expand(len(degraded))
     # Images louder than the loudest level are made darker.
-    brightness = (model.loudest / loudest).clamp_max(1)
-    if "sigma" in model.told:
-        told = noise * brightness.reshape(-1, *[1] * (noise.dim() - 1))
-    else:
-        told = None
-    return brightness[:, None, None, None], told
+    factor = (model.loudest / loudest).clamp_max(1)
+    wide = factor[:, None, None, None]
+    if "sigma" not in model.told:
+        return wide, None
+    return wide, noise * factor.reshape(-1, *[1] * (noise.dim() - 1))
