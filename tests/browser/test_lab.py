@@ -1,21 +1,17 @@
 """One pass through lesson 00 as a newcomer sees it: `course.py lab` in a real browser."""
 
-import os
-import re
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, TimeoutError
+from playwright.sync_api import Locator, Page, TimeoutError
 
 import course
+from tests.browser.jupyter import poll, refuse_to_save, served
 
 pytestmark = pytest.mark.browser
 
@@ -66,25 +62,11 @@ def address(tmp_path: Path) -> Iterator[str]:
     command = [sys.executable, "course.py", "lab", "--no-browser", "--port", "0"]
     # The page's application object lets the test read outputs that are scrolled out of sight.
     command += ["--", "--LabApp.expose_app_in_browser=True"]
-    server = subprocess.Popen(
-        command,
-        cwd=course.ROOT,
-        # As on a first visit, with nothing restored from an earlier one.
-        env={
-            **os.environ,
-            "JUPYTER_CONFIG_DIR": str(tmp_path),
-            "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
-        },
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    assert server.stdout is not None
-    try:
-        found = (re.search(r"http://\S+", line) for line in server.stdout)
-        yield next(match[0] for match in found if match)
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
+    # As on a first visit, with nothing restored from an earlier one.
+    workspaces = str(tmp_path / "workspaces")
+    own = {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTERLAB_WORKSPACES_DIR": workspaces}
+    with served(command, course.ROOT, own) as printed:
+        yield printed
 
 
 def status(address: str) -> int:
@@ -94,18 +76,6 @@ def status(address: str) -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
-
-
-def refuse_to_save(route: Route) -> None:
-    """Let the page do everything but save a notebook.
-
-    The checkpoint that JupyterLab makes of a file when it first opens it is not refused: without it
-    the file would not open, and git ignores it.
-    """
-    if route.request.method == "PUT":
-        route.abort()
-    else:
-        route.continue_()
 
 
 def choose(page: Page, menu: str, entry: str, effect: str) -> None:
@@ -128,14 +98,6 @@ def choose(page: Page, menu: str, entry: str, effect: str) -> None:
             page.keyboard.press("Escape")
             if attempt == 4:
                 raise
-
-
-def poll(question: Callable[[], Any], seconds: float = 20) -> Any:
-    """Ask until the answer is true, or the time is up; return the last answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := question()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return answer
 
 
 def show(page: Page, cells: list[int], role: str) -> Locator:

@@ -2,20 +2,18 @@
 
 import os
 import re
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, TimeoutError
+from playwright.sync_api import Locator, Page, TimeoutError
 
 import course
 from lessons_lib import data
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.images import Photo, write_image
+from tests.browser.jupyter import poll, refuse_to_save, served
 
 pytestmark = pytest.mark.browser
 
@@ -38,41 +36,12 @@ FOCUSED = """() => {
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
     """Start it as a user does and give the address that it prints."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "lessons_lib", "play", "--no-browser", "--port", "0"],
-        cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(course.ROOT),
-            # As on a first visit, with nothing restored from an earlier one.
-            "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
-        },
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    assert server.stdout is not None
-    try:
-        found = (re.search(r"http://\S+", line) for line in server.stdout)
-        yield next(match[0] for match in found if match)
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-def refuse_to_save(route: Route) -> None:
-    """The notebook stays as it is; see test_lab.py."""
-    if route.request.method == "PUT":
-        route.abort()
-    else:
-        route.continue_()
-
-
-def poll(question: Callable[[], Any], seconds: float = 30) -> Any:
-    """Ask until the answer is true, or the time is up; return the last answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := question()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return answer
+    command = [sys.executable, "-m", "lessons_lib", "play", "--no-browser", "--port", "0"]
+    # As on a first visit, with nothing restored from an earlier one.
+    workspaces = str(tmp_path / "workspaces")
+    own = {"PYTHONPATH": str(course.ROOT), "JUPYTERLAB_WORKSPACES_DIR": workspaces}
+    with served(command, tmp_path, own) as printed:
+        yield printed
 
 
 def run_all_cells(page: Page) -> Locator:
