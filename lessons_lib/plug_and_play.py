@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from lessons_lib import models
 from lessons_lib.checkpoints import find_card, load_model
@@ -24,6 +23,7 @@ from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.methods import MethodError, find_method, restore
 from lessons_lib.evaluation.own import is_own
 from lessons_lib.models.restore import brightness
+from lessons_lib.models.tiles import mirrored
 
 if TYPE_CHECKING or importlib.util.find_spec("deepinv") is None:
     from torch.nn import Module as Base
@@ -139,11 +139,9 @@ def _estimate(model: models.Restorer, planes: Tensor, noise: Tensor) -> Tensor:
     if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)):
         return models.restore(model, image, level).to(planes)
     factor, told = brightness(model, image, level)
-    # Mirrored at its border, as `BlendedTiles` do it; a small image is continued.
-    edge = model.border
-    mode = "reflect" if min(image.shape[-2:]) > edge else "replicate"
-    seen = pad(factor * image, [edge] * 4, mode=mode)
+    edge, (height, width) = model.border, image.shape[-2:]
+    lines, pixels = (mirrored(length, edge, image.device) for length in (height, width))
+    seen = (factor * image)[..., lines, :][..., pixels]
     found = model(seen) if told is None else model(seen, sigma=told)
-    height, width = image.shape[-2:]
     inside = found[..., edge : edge + height, edge : edge + width]
     return (inside / factor).to(planes)

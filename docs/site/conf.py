@@ -2,7 +2,6 @@
 
 import re
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT), str(HERE)]
 
-METADATA = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+from links import METADATA, REPOSITORY  # noqa: E402
 
 project = "Sparse and non-local image restoration"
 author = "The lessons-lib contributors"
@@ -58,7 +57,7 @@ html_theme_options = {
     "icon_links": [
         {
             "name": "Repository",
-            "url": METADATA["urls"]["Repository"],
+            "url": REPOSITORY,
             "icon": "fa-brands fa-github",
         }
     ],

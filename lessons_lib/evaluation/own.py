@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lessons_lib.checkpoints import SUFFIX
 from lessons_lib.classical import Method, Progress
 from lessons_lib.data import unknown
 from lessons_lib.degradations import Degradation
@@ -38,7 +39,7 @@ class MethodError(ValueError):
 
 def is_own(name: str) -> bool:
     """Whether a name is ``file.py:name`` or ``package.module:name``."""
-    return ":" in name and not name.endswith(".safetensors")
+    return ":" in name and not name.endswith(SUFFIX)
 
 
 def load_own(name: str, task: str, device: str) -> Method:

@@ -1,6 +1,7 @@
 """Exercises of lesson 11: the non-local operation, its module, and what a recurrence carries."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -304,10 +305,6 @@ def _with_itself(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return torch.softmax(_logits(queries, keys) + 2 * torch.eye(count), dim=-1) @ values
 
 
-def _sums(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    return _softmax(queries, keys, values) * queries.square().sum(dim=-1, keepdim=True)
-
-
 def _twice(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return 2 * _softmax(queries, keys, values)
 
@@ -340,57 +337,40 @@ def _verdict(answer: Answer, operation: Operation, right: bool) -> None:
         same(float(answer(operation)), float(right), case=f"one operation, seed {seed}")
 
 
-@MEANS.holds("attention passes", cause="is something asked for that need not hold?")
-def attention_passes(answer: Answer) -> None:
-    _verdict(answer, _softmax, right=True)
-
-
-@MEANS.holds("non-local means passes", cause="is something asked for that need not hold?")
-def means_pass(answer: Answer) -> None:
-    _verdict(answer, _far, right=True)
-
-
-@MEANS.holds("the mean of all passes", cause="weights need not depend on queries and keys")
-def even_passes(answer: Answer) -> None:
-    _verdict(answer, _even, right=True)
-
-
-@MEANS.holds("weights that sum to 2 are found", cause="promise 2: what do the weights sum to?")
-def finds_twice(answer: Answer) -> None:
-    _verdict(answer, _twice, right=False)
-
-
-@MEANS.holds(
-    "weights that sum to 1 over queries are found", cause="promise 2: over which axis do they sum?"
-)
-def finds_other_axis(answer: Answer) -> None:
-    _verdict(answer, _other_axis, right=False)
-
-
-@MEANS.holds("weights of either sign are found", cause="promise 2: can a weight be negative?")
-def finds_signed(answer: Answer) -> None:
-    _verdict(answer, _signed, right=False)
-
-
-@MEANS.holds("a bias for the pixel itself is found", cause="promise 3: where all keys are alike")
-def finds_itself(answer: Answer) -> None:
-    _verdict(answer, _with_itself, right=False)
-
-
-@MEANS.holds(
-    "a result that is no sum of weighted values is found",
-    cause="promise 1: try values of either sign",
-)
-def finds_rectified(answer: Answer) -> None:
-    _verdict(answer, _rectified, right=False)
-
-
-@MEANS.holds(
-    "weights that come from the values are found",
-    cause="promise 1: the same queries and keys, other values",
-)
-def finds_of_values(answer: Answer) -> None:
-    _verdict(answer, _of_values, right=False)
+# What must hold, the likely cause where it does not, the operation, and whether it takes means.
+OPERATIONS: list[tuple[str, str, Operation, bool]] = [
+    ("attention passes", "is something asked for that need not hold?", _softmax, True),
+    ("non-local means passes", "is something asked for that need not hold?", _far, True),
+    ("the mean of all passes", "weights need not depend on queries and keys", _even, True),
+    ("weights that sum to 2 are found", "promise 2: what do the weights sum to?", _twice, False),
+    (
+        "weights that sum to 1 over queries are found",
+        "promise 2: over which axis do they sum?",
+        _other_axis,
+        False,
+    ),
+    ("weights of either sign are found", "promise 2: can a weight be negative?", _signed, False),
+    (
+        "a bias for the pixel itself is found",
+        "promise 3: where all keys are alike",
+        _with_itself,
+        False,
+    ),
+    (
+        "a result that is no sum of weighted values is found",
+        "promise 1: try values of either sign",
+        _rectified,
+        False,
+    ),
+    (
+        "weights that come from the values are found",
+        "promise 1: the same queries and keys, other values",
+        _of_values,
+        False,
+    ),
+]
+for name, cause, operation, keeps in OPERATIONS:
+    MEANS.holds(name, cause)(partial(_verdict, operation=operation, right=keeps))
 
 
 CARRY = Exercise("nlrn.carry_on", carry_on)

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle
 
 from lessons_lib.exercises.answer import FINITE, Answer
 from lessons_lib.exercises.core import Exercise
@@ -14,6 +15,7 @@ from lessons_lib.exercises.properties import (
     likely_cause,
     same,
 )
+from lessons_lib.metrics import psnr
 from lessons_lib.ops.colour import rgb_to_luma
 from lessons_lib.ops.resize import cubic, resize_matrix
 
@@ -56,7 +58,7 @@ def sr_psnr(estimate: Tensor, clean: Tensor, border: int) -> Tensor:
     height, width = clean.shape[-2:]
     inside = (..., slice(border, height - border), slice(border, width - border))
     found, wanted = ((255 * plane.clamp(0, 1)).round()[inside] for plane in planes)
-    return 10 * torch.log10(255**2 / (found - wanted).square().mean(dim=(1, 2, 3)))
+    return psnr(found, wanted, data_range=255).to(found)
 
 
 def nearest_consistent(image: Tensor, small: Tensor, down: Tensor, across: Tensor) -> Tensor:
@@ -91,8 +93,7 @@ def shuffle(features: Tensor, scale: int) -> Tensor:
     Source: Shi et al., *Real-time single image and video super-resolution using an efficient
     sub-pixel convolutional neural network*, 2016.
     """
-    cells = features.unflatten(1, (-1, scale, scale))  # (B, C, a, b, H, W)
-    return cells.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
+    return pixel_shuffle(features, scale)
 
 
 WEIGHTS = Exercise("sr.weights", bicubic_weights)

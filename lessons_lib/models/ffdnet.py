@@ -102,7 +102,7 @@ class FFDNet(ConvolutionalModel):
         return pixel_shuffle(self.last(features), 2)[..., :height, :width]
 
 
-def start_as_copy(model: FFDNet, quiet: float = 0.3) -> None:
+def start_as_copy(model: FFDNet) -> None:
     """Let the phases of the picture run through unchanged, beside features that start smaller.
 
     The network gives the picture itself, not its noise. Where it starts with random kernels alone
@@ -110,16 +110,14 @@ def start_as_copy(model: FFDNet, quiet: float = 0.3) -> None:
     is the least noise: at sigma below 10 it had 26.7 dB after 220 steps from this start, and 21.4
     from the other.
 
-    Args:
-        model: whose convolutions start.
-        quiet: what random kernels are scaled by; those that add to the copy by less again.
+    Random kernels start at 0.3 of their size, and those that add to the copy smaller again.
     """
     start_convolutions(model)
     layers = [model.first, *model.middle, model.last]
     copied = min(layer.out_channels for layer in layers)  # the phases, or the width if that is less
     with torch.no_grad():
         for layer in layers:
-            layer.weight.mul_(quiet)
+            layer.weight.mul_(0.3)
             layer.weight[:copied].mul_(0.01 if layer is model.last else 0.1)
             for channel in range(copied):
                 layer.weight[channel, channel, 1, 1] += 1

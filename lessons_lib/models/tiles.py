@@ -52,7 +52,7 @@ class BlendedTiles:
         edge, precision = model.border, settings.precision
         tile = TILE if settings.tile is None else settings.tile
         overlap = edge if settings.overlap is None else settings.overlap
-        lines, pixels = (_mirrored(length, edge, image.device) for length in image.shape[-2:])
+        lines, pixels = (mirrored(length, edge, image.device) for length in image.shape[-2:])
         (height, width), rows, columns = lay_tiles(
             (len(lines), len(pixels)), max(tile, edge + 1), overlap
         )
@@ -111,7 +111,7 @@ def _side_by_side(strip: Tensor, columns: list[int], width: int) -> Tensor:
     return torch.cat([strip[..., column : column + width] for column in columns])
 
 
-def _mirrored(length: int, edge: int, device: torch.device) -> Tensor:
+def mirrored(length: int, edge: int, device: torch.device) -> Tensor:
     """Which line to take for each line of an image with mirrored borders.
 
     Where the image is too small to be mirrored, its first and last lines are repeated.

@@ -284,11 +284,10 @@ class Playground:
     def _used(self) -> tuple[Tensor, str]:
         """What is used of the photograph, and a note."""
         name = self.photo.value
-        photo = self._opened.get(name)
-        if photo is None:
+        if name not in self._opened:
             file = next(f for f in data.entry(data.SAMPLES).files if Path(f.name).stem == name)
-            photo = read_image(data.fetch(data.SAMPLES) / file.name).pixels
-        photo, note = fit(photo, self.side.value, self.shrink.value == CUT)
+            self._opened[name] = read_image(data.fetch(data.SAMPLES) / file.name).pixels
+        photo, note = fit(self._opened[name], self.side.value, self.shrink.value == CUT)
         return (data.to_gray(photo) if self.gray.value else photo), note
 
     def _spoil(self, _change: Any = None) -> None:

@@ -10,7 +10,7 @@ from lessons_lib.degradations import GaussianNoise
 from lessons_lib.metrics import psnr
 from lessons_lib.models import build, restore
 from lessons_lib.models.restorer import Restorer
-from lessons_lib.models.tiles import _mirrored
+from lessons_lib.models.tiles import mirrored
 from lessons_lib.models.windows import HaloWindows
 
 LOCAL = {"patch": 5, "atoms": 20, "steps": 3}
@@ -71,7 +71,7 @@ def test_borders_are_mirrored_where_they_can_be(length):
     line = torch.arange(float(length))
     mode = "reflect" if length > 4 else "replicate"
     wanted = F.pad(line[None, None], (4, 4), mode=mode)[0, 0]
-    assert line[_mirrored(length, 4, line.device)].equal(wanted)
+    assert line[mirrored(length, 4, line.device)].equal(wanted)
 
 
 def test_it_needs_no_gradients():
