@@ -26,6 +26,17 @@ class ConvolutionalModel(Restorer):
         """Always."""
         return True
 
+    @property
+    def matrices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Kernels that lead from more channels to more than what an image has.
+
+        An image is also one whose pixels have become the channels of a smaller one, and that has a
+        map of its noise beside it.
+        """
+        seen = 4 * self.config.channels + 1
+        kernels = {name: weight for name, weight in self.named_parameters() if weight.dim() > 3}
+        return tuple(name for name, kernel in kernels.items() if min(kernel.shape[-4:-2]) > seen)
+
     def bytes_for(self, shape: tuple[int, int], precision: Precision) -> int:
         """A layer's input and output, and a copy in another order."""
         return 3 * self.width * shape[0] * shape[1] * (2 if precision == "bf16" else 4)

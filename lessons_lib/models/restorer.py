@@ -70,8 +70,8 @@ class Restorer(nn.Module):
         sigma: noise that the weights were trained for, on the [0, 1] scale; None if there is no one
             level, or it is not known.
         scale: how many times larger than the image its estimate is.
-        matrices: names of those weights that are matrices and multiply vectors, for optimisers that
-            treat them as such.
+        matrices: names of those weights that are matrices and multiply vectors, or kernels that
+            lead from many channels to many, for optimisers that treat them as such.
         starts_from_dictionary: whether it is built from a dictionary of ``config.atoms`` patches of
             side ``config.patch``, as `lessons_lib.training` learns it.
         finds_noise: whether it has a method ``estimate_noise`` that says how strong the noise is at
@@ -89,7 +89,7 @@ class Restorer(nn.Module):
     takes_maps: ClassVar[bool] = False
     sigma: float | None = None
     scale: int = 1
-    matrices: ClassVar[tuple[str, ...]] = ()
+    matrices: tuple[str, ...] = ()
     starts_from_dictionary: ClassVar[bool] = False
     finds_noise: ClassVar[bool] = False
     repeats: ClassVar[bool] = False

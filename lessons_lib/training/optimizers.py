@@ -10,6 +10,7 @@ from torch import nn
 
 from lessons_lib.data import unknown
 from lessons_lib.models import Restorer
+from lessons_lib.training.muon import Muon
 from lessons_lib.training.tables import (
     ConfigError,
     check_not_negative,
@@ -23,10 +24,11 @@ class Optimizer:
     """How weights move.
 
     Args:
-        kind: a name of `OPTIMIZERS`: "adam"; or "muon", for which the steps of C, D and W are made
-            orthogonal matrices first, so that they move in all directions alike. Adam takes the
-            steps of all other weights.
+        kind: a name of `OPTIMIZERS`: "adam"; or "muon", for which the steps of C, D and W, and of
+            kernels between inner layers, are made orthogonal matrices first, so that they move in
+            all directions alike. Adam takes the steps of all other weights.
         rate: first step size.
+        rest: with Muon, how many times as large the first step size of all other weights is.
         schedule: "step" multiplies it by `decay` every `decay_every` steps; "cosine" lets it fall
             to zero.
         decay: see schedule.
@@ -46,6 +48,7 @@ class Optimizer:
 
     kind: str = "adam"
     rate: float = 6e-4
+    rest: float = 1.0
     schedule: Literal["step", "cosine"] = "step"
     decay: float = 0.35
     decay_every: int = 32_000
@@ -57,7 +60,7 @@ class Optimizer:
         check_types(self)
         if self.kind not in OPTIMIZERS:
             raise ConfigError(unknown("optimizer", self.kind, OPTIMIZERS))
-        check_positive(self, "rate", "decay", "decay_every", "eps")
+        check_positive(self, "rate", "rest", "decay", "decay_every", "eps")
         check_not_negative(self, "max_gradient")
         for name, pace in self.paces.items():
             if not (isinstance(pace, int | float) and pace > 0 and math.isfinite(pace)):
@@ -83,24 +86,22 @@ def muon(model: Restorer, how: Optimizer) -> list[torch.optim.Optimizer]:
     """Muon for the weights that the model says are matrices, Adam for the rest."""
     weights = dict(model.named_parameters())
     matrices = {name: weights.pop(name) for name in list(weights) if name in model.matrices}
-    orthogonal = torch.optim.Muon(
-        _groups(matrices, how),
-        lr=how.rate,
-        weight_decay=0.0,
-        # An entry's step has the size that Adam would give it.
-        adjust_lr_fn="match_rms_adamw",
-    )
-    return [_adam(weights, how), orthogonal]
+    return [_adam(weights, how, how.rest), Muon(_groups(matrices, how, 1.0), lr=how.rate)]
 
 
-def _adam(weights: dict[str, nn.Parameter], how: Optimizer) -> torch.optim.Optimizer:
-    return torch.optim.Adam(_groups(weights, how), lr=how.rate, eps=how.eps)
+def _adam(
+    weights: dict[str, nn.Parameter], how: Optimizer, pace: float = 1.0
+) -> torch.optim.Optimizer:
+    return torch.optim.Adam(_groups(weights, how, pace), lr=how.rate, eps=how.eps)
 
 
-def _groups(weights: dict[str, nn.Parameter], how: Optimizer) -> list[dict[str, Any]]:
-    """Each weight by itself, with its pace."""
+def _groups(
+    weights: dict[str, nn.Parameter], how: Optimizer, pace: float
+) -> list[dict[str, Any]]:
+    """Each weight by itself, with its pace, which is usually that of the others."""
     return [
-        {"params": [weight], "pace": how.paces.get(name, 1.0)} for name, weight in weights.items()
+        {"params": [weight], "pace": pace * how.paces.get(name, 1.0)}
+        for name, weight in weights.items()
     ]
 
 
