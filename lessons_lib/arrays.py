@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lessons_lib.data import unknown
-from lessons_lib.evaluation.best import best_for
+from lessons_lib.evaluation.best import best_for, misgiving
 from lessons_lib.evaluation.methods import Inference
 from lessons_lib.evaluation.methods import restore as run
 from lessons_lib.images import Photo
@@ -109,6 +109,8 @@ def restore(
     for note in posed.notes:
         warnings.warn(f"{NAME}: {note}", stacklevel=2)
     name = model or best_for(goal, posed)
+    if doubt := misgiving(name, goal, posed):
+        warnings.warn(f"{name}: {doubt}", stacklevel=2)
     left, how = goal.known_as, Inference(device)
     estimate = run(name, posed.planes, posed.degradation, left, progress, how)
     restored = Photo(

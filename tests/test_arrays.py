@@ -155,6 +155,11 @@ def test_noise_that_is_not_white_is_said() -> None:
         denoise((white + smooth)[0, 0].numpy())
 
 
+def test_weights_for_louder_noise_are_doubted() -> None:
+    with pytest.warns(UserWarning, match="sc-gray-25: was trained for sigma=25, and may do harm"):
+        denoise(pixels(1, 48), 2 / 255, "sc-gray-25")
+
+
 @pytest.mark.parametrize(
     ("image", "reason"),
     [

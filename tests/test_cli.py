@@ -314,6 +314,22 @@ def test_best_weights_of_each_task() -> None:
         best_weights(TASKS["jpeg"], 1, 95)
 
 
+def test_weights_for_louder_noise_are_not_taken_and_doubted_where_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for channels, sigma in ((1, 1.0), (1, 1.9), (3, 2.0)):
+        best = best_weights(TASKS["denoise"], channels, sigma)
+        assert checkpoints.load_card(best).sigma_255 <= 2.5 * sigma
+    write_image(tmp_path / "in.png", noisy_photo(1)[0])
+    for sigma, doubted in ((2, True), (9, True), (12, False), (40, False)):
+        run(
+            *("denoise", tmp_path / "in.png", tmp_path / "out.png"),
+            *("--sigma", sigma, "--model", "lista-gray-25"),
+        )
+        said = f"lista-gray-25: was trained for sigma=25, and may do harm at sigma={sigma}\n"
+        assert (said in capsys.readouterr().err) is doubted
+
+
 def test_several_photographs_into_a_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -239,7 +239,7 @@ class _Work:
 
     def restore(self, photo: "Photo", job: Job, log: "_Log") -> "Photo":
         """Restore one picture."""
-        from lessons_lib.evaluation.best import best_for
+        from lessons_lib.evaluation.best import best_for, misgiving
         from lessons_lib.evaluation.methods import find_method
         from lessons_lib.evaluation.methods import restore as run
         from lessons_lib.tasks import TASKS
@@ -256,6 +256,8 @@ class _Work:
             check_overlap(self.inference.overlap, name)
         if advice := find_method(name, left.name, self.inference).advice():
             log.note(f"{name}: {advice}")
+        if doubt := misgiving(name, self.task, posed):
+            log.note(f"{name}: {doubt}")
         quicker = QUICKER if self.named is None and self.task.quick else ""
         with progress_bar(f"{name}: {job.name}", quicker=quicker) as show:
             args = (name, posed.planes, posed.degradation, left.name, show, self.inference)

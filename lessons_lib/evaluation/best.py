@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
-from lessons_lib.checkpoints import Card, cards
+from lessons_lib.checkpoints import Card, cards, find_card
 from lessons_lib.data import shipped
+from lessons_lib.degradations import VaryingNoise
 from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.scores import StoredScore, stored
 from lessons_lib.tasks import TASKS, Posed, Task
@@ -75,6 +76,23 @@ def best_for(task: Task, posed: Posed) -> str:
     left = TASKS[task.known_as]
     value = left.value(left.setting(posed.degradation))
     return posed.method or best_weights(left, posed.planes.shape[1], value)
+
+
+def misgiving(name: str, task: Task, posed: Posed) -> str:
+    """What to be told of weights that are not for a photograph; empty if they are.
+
+    Args:
+        name: of a method.
+        task: what the photograph was posed for.
+        posed: the photograph.
+    """
+    card, left = find_card(name), TASKS[task.known_as]
+    if card is None or isinstance(posed.degradation, VaryingNoise):
+        return ""
+    setting = left.setting(posed.degradation)
+    if left.fits(card, left.value(setting)) is not None:
+        return ""
+    return f"was trained for {card.setting}, and may do harm at {setting}"
 
 
 def _channels(card: Card) -> int:

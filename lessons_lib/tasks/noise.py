@@ -1,5 +1,6 @@
 """White Gaussian noise, of a strength that is told or that has to be found."""
 
+import math
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,6 +14,10 @@ from lessons_lib.degradations import Degradation, GaussianNoise, VaryingNoise
 from lessons_lib.images import ImageError
 from lessons_lib.ops.noise_level import SMALLEST, NoiseEstimate, estimate_noise
 from lessons_lib.tasks.base import Examples, Goal, Posed, Task, alike
+
+# Weights multiply an image until its noise is the one that they remove. Made brighter than that, it
+# has edges such as they never saw, and steps that nothing forces to converge blow up.
+BRIGHTEST = 2.5
 
 
 class Denoise(Task):
@@ -51,6 +56,14 @@ class Denoise(Task):
         if isinstance(degradation, VaryingNoise):
             return {"sigma": degradation.sigma}
         return {"sigma": _sigma(degradation)}
+
+    def fits(self, weights: Any, value: Any) -> float | None:
+        """Those for this noise, or a little more, or any less, or for many levels."""
+        if not weights.sigma_255:
+            return 0.0
+        if weights.sigma_255 > BRIGHTEST * value:
+            return None
+        return abs(math.log(weights.sigma_255 / value))
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """Noise of the given strength: a number, white being 255, or a map on the [0, 1] scale."""

@@ -95,9 +95,7 @@ def _adam(
     return torch.optim.Adam(_groups(weights, how, pace), lr=how.rate, eps=how.eps)
 
 
-def _groups(
-    weights: dict[str, nn.Parameter], how: Optimizer, pace: float
-) -> list[dict[str, Any]]:
+def _groups(weights: dict[str, nn.Parameter], how: Optimizer, pace: float) -> list[dict[str, Any]]:
     """Each weight by itself, with its pace, which is usually that of the others."""
     return [
         {"params": [weight], "pace": pace * how.paces.get(name, 1.0)}
