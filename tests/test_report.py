@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lessons_lib import checkpoints, data
 from lessons_lib.checkpoints import cards
 from lessons_lib.cli import main
 from lessons_lib.evaluation import Inference, Score, denoising, evaluate
-from lessons_lib.evaluation.ablations import ABLATIONS
+from lessons_lib.evaluation.ablations import STUDIES
 from lessons_lib.evaluation.benchmark import ImageScore
 from lessons_lib.evaluation.explain_gap import (
     NOT_ROUNDED,
@@ -236,20 +237,60 @@ def test_ablations_stand_beside_the_paper(kept, tmp_path):
     ]
 
 
-def test_ablations_name_runs_and_published_rows():
-    published = {ablation.run: round(ablation.published, 2) for ablation in ABLATIONS}
-    # GroupSC, Tables 14 to 16.
-    assert published["no-refresh"] == -0.10
-    assert published["own-estimates"] == -0.02
-    assert published["atoms-128"] == -0.05
-    assert published["steps-36"] == 0.0
-    assert published["sc-steps-12"] == -0.01
-    queue = {run.name: run for run in read_queue(ROOT / "runs" / "ablations")}
-    for ablation in ABLATIONS:
+def test_seeds_are_averaged(kept, tmp_path):
+    runs = tmp_path / "runs"
+    ends = {"nlrn": 28.0, "nlrn-seed-1": 28.2, "dot": 27.9, "states-1": 27.0}
+    source = ROOT / "runs" / "ablations-nlrn"
+    for name, psnr in ends.items():
+        steps = tomllib.loads((source / f"{name}.toml").read_text())["stage"][0]["steps"]
+        write_log(runs / source.name / f"{name}.csv", [(0, 10, 20.0), (steps, 300, psnr)])
+        shutil.copy(source / f"{name}.toml", runs / source.name)
+    table = tables(kept, runs)["ablations-nlrn"].splitlines()[2:]
+    assert [line.split(" | ")[0] for line in table] == [
+        "| NLRN, small",
+        "| inner product",
+        "| 1 state",
+    ]
+    assert "28.10 ± 0.10" in table[0]
+    assert table[1].endswith("| 27.90 | -0.20 | -0.12 |")
+    assert table[2].endswith("| 27.00 | -1.10 |  |")
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_ablations_name_runs_and_differ_in_one_thing(study):
+    queue = {run.name: run for run in read_queue(ROOT / "runs" / study.name)}
+    named = {*study.usual, *(ablation.run for ablation in study.ablations)}
+    assert named == {name.partition("-seed-")[0] for name in queue}
+    for ablation in study.ablations:
         usual, changed = queue[ablation.beside], queue[ablation.run]
-        assert (usual.options, usual.model) == ({}, ablation.beside)
-        assert len(changed.options) == 1
         assert changed.model == usual.model
+        assert changed.options != usual.options
+    for name, run in queue.items():
+        first = queue[name.partition("-seed-")[0]]
+        assert (run.options, run.model, run.goal) == (first.options, first.model, first.goal)
+
+
+def test_published_ablations():
+    published = {
+        (study.name, ablation.run): round(ablation.published, 2)
+        for study in STUDIES
+        for ablation in study.ablations
+        if ablation.published is not None
+    }
+    # GroupSC, Tables 14 to 16.
+    assert published["ablations", "no-refresh"] == -0.10
+    assert published["ablations", "own-estimates"] == -0.02
+    assert published["ablations", "atoms-128"] == -0.05
+    assert published["ablations", "steps-36"] == 0.0
+    assert published["ablations", "sc-steps-12"] == -0.01
+    # NLRN, Tables 1 and 2.
+    assert published["ablations-nlrn", "dot"] == -0.12
+    assert published["ablations-nlrn", "no-module"] == -0.19
+    assert published["ablations-nlrn", "every-3"] == -0.08
+    # NSR, Tables 1 and 3.
+    assert published["ablations-nsr", "gumbel"] == -0.31
+    assert published["ablations-nsr", "groups-4"] == 0.16
+    assert published["ablations-nsr", "shared"] == -0.02
 
 
 def test_shipped_pages_show_what_the_kept_scores_say():

@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from lessons_lib.checkpoints import cards, known_weights
-from lessons_lib.evaluation.ablations import ABLATIONS
+from lessons_lib.evaluation.ablations import STUDIES, Study
 from lessons_lib.evaluation.paper import Published
 from lessons_lib.evaluation.scores import StoredScore, stored
 from lessons_lib.models import MODELS
@@ -35,7 +35,7 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         runs: folder of training runs with their logs, for the table ``training``, which also shows
             those of its folder ``tried``; and of folders of short runs that differ in one thing,
             for a table of that folder's name each. Those of ``ablations`` also stand beside the
-            paper's, see `ABLATIONS`.
+            paper's, see `STUDIES`.
 
     Raises:
         ReportError: if there is no such folder, or a score was measured with other weights than
@@ -65,8 +65,9 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         made["training"] = _training(runs)
         for folder in sorted({log.parent for log in runs.glob("*/*.csv")} - {runs / TRIED}):
             made[f"training, {folder.name}"] = _comparison(folder)
-        if any((runs / "ablations").glob("*.csv")):
-            made["ablations"] = _ablations(runs / "ablations")
+        for study in STUDIES:
+            if any((runs / study.name).glob("*.csv")):
+                made[study.name] = _ablations(runs / study.name, study)
     return made
 
 
@@ -277,27 +278,43 @@ def _comparison(runs: Path) -> str:
     return markdown(rows)
 
 
-def _ablations(runs: Path) -> str:
+def _ablations(runs: Path, study: Study) -> str:
     """What each choice gains or loses in dB, in the paper and in our finished short runs."""
-    ends = {name: looks[-1] for name, looks in logs(runs) if _finished(runs, name, looks)}
+    ends: dict[str, list[dict[str, float]]] = {}
+    for name, looks in logs(runs):
+        if _finished(runs, name, looks):
+            ends.setdefault(name.partition("-seed-")[0], []).append(looks[-1])
     rows = [["changed", "training steps", "held-out crops", "difference", "the paper's"]]
-    for beside, label in (("groupsc", "GroupSC as it is"), ("sc", "SC as it is")):
+    for beside, label in study.usual.items():
         if beside not in ends:
             continue
         usual = ends[beside]
         rows.append([label, *_reached(usual), "", ""])
-        for ablation in ABLATIONS:
+        for ablation in study.ablations:
             if ablation.beside == beside and ablation.run in ends:
                 end = ends[ablation.run]
-                gain = f"{end['held_out_psnr'] - usual['held_out_psnr']:+.2f}"
-                paper = f"{ablation.published:+.2f}"
-                rows.append([ablation.changed, *_reached(end), gain, paper])
+                paper = ablation.published
+                rows.append(
+                    [
+                        ablation.changed,
+                        *_reached(end),
+                        f"{_mean(end) - _mean(usual):+.2f}",
+                        "" if paper is None else f"{paper:+.2f}",
+                    ]
+                )
     return markdown(rows)
 
 
-def _reached(end: dict[str, float]) -> list[str]:
-    """Steps that a run took, and its dB."""
-    return [f"{end['step']:.0f}", f"{end['held_out_psnr']:.2f}"]
+def _mean(ends: list[dict[str, float]]) -> float:
+    """The mean dB of several seeds."""
+    return sum(end["held_out_psnr"] for end in ends) / len(ends)
+
+
+def _reached(ends: list[dict[str, float]]) -> list[str]:
+    """Steps that a run took, and its dB; of several seeds the mean, and how far they are apart."""
+    psnrs = [end["held_out_psnr"] for end in ends]
+    spread = f" ± {(max(psnrs) - min(psnrs)) / 2:.2f}" if len(psnrs) > 1 else ""
+    return [f"{ends[0]['step']:.0f}", f"{_mean(ends):.2f}{spread}"]
 
 
 def _finished(runs: Path, name: str, looks: list[dict[str, float]]) -> bool:
