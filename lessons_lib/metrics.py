@@ -1,6 +1,6 @@
 """PSNR and SSIM, with the definition in the name: a number without its definition compares nothing.
 
-Neither function clips or rounds; a protocol that wants that does it first.
+No function clips or rounds; a protocol that wants that does it first.
 """
 
 from typing import Literal
@@ -68,6 +68,49 @@ def ssim(
     Source: Wang, Bovik, Sheikh, Simoncelli, *Image quality assessment: from error visibility to
     structural similarity*, 2004.
     """
+    luminance, structure = _factors(estimate, target, definition, data_range)
+    return (luminance * structure).mean(dim=(1, 2, 3))
+
+
+# How much each of the scales counts, the image itself first.
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def ms_ssim(estimate: Tensor, target: Tensor, data_range: float = 1.0) -> Tensor:
+    """Structural similarity of each image on five scales, averaged over channels.
+
+    ``Π cs_j^w_j · ssim_5^w_5``, where ``cs`` is SSIM's second factor, and each scale is the one
+    before, halved by means of 2 × 2 pixels. A factor below zero counts as zero.
+
+    Args:
+        estimate: ``(B, C, H, W)``, 176 pixels at least on each side.
+        target: same shape.
+        data_range: distance from black to white: 1, or 255.
+
+    Returns:
+        ``(B,)`` in ``[0, 1]``, float64; 1 where the two are equal.
+
+    Raises:
+        ValueError: if the shapes differ, or the image is too small for the last scale's window.
+
+    Source: Wang, Simoncelli, Bovik, *Multiscale structural similarity for image quality
+    assessment*, 2003; the weights are those of §3.3.
+    """
+    x, y = estimate.double(), target.double()
+    product = torch.ones(x.shape[:2], dtype=torch.float64, device=x.device)
+    for number, weight in enumerate(SCALES):
+        if number:
+            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+        luminance, structure = _factors(x, y, "gaussian", data_range)
+        kept = luminance * structure if number == len(SCALES) - 1 else structure
+        product = product * kept.mean(dim=(2, 3)).clamp(min=0) ** weight
+    return product.mean(dim=1)
+
+
+def _factors(
+    estimate: Tensor, target: Tensor, definition: SsimDefinition, data_range: float
+) -> tuple[Tensor, Tensor]:
+    """The two factors of SSIM at each window inside the image, ``(B, C, H', W')`` each."""
     _require_same_shape(estimate, target)
     window = _window(definition).to(estimate.device)
     if min(estimate.shape[-2:]) < len(window):
@@ -91,7 +134,7 @@ def ssim(
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
-    return (luminance * structure).mean(dim=(1, 2, 3))
+    return luminance, structure
 
 
 def _window(definition: SsimDefinition) -> Tensor:

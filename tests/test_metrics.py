@@ -6,10 +6,11 @@ import torch
 from scipy.ndimage import uniform_filter
 from skimage import data as photographs
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.transform import downscale_local_mean
 
 from lessons_lib import data
 from lessons_lib.degradations import JPEG
-from lessons_lib.metrics import psnr, ssim
+from lessons_lib.metrics import SCALES, ms_ssim, psnr, ssim
 from lessons_lib.ops.colour import rgb_to_luma
 
 
@@ -50,6 +51,39 @@ def test_gaussian_ssim_equals_scikit_image_with_the_papers_arguments(pair):
         channel_axis=2,
     )
     assert float(ssim(batch(pair[0]), batch(pair[1]))) == pytest.approx(expected, abs=1e-4)
+
+
+def test_multiscale_ssim_equals_scikit_image_scale_by_scale():
+    """With a constant that drowns the first factor, what scikit-image computes is the second."""
+    clean = photographs.astronaut()[:200, 40:236] / 255
+    noisy = clean + 0.1 * np.random.RandomState(0).randn(*clean.shape)
+    expected, x, y = np.ones(3), noisy, clean
+    for number, weight in enumerate(SCALES):
+        if number:
+            x, y = (skimage_halved(one) for one in (x, y))
+        last = number == len(SCALES) - 1
+        for channel in range(3):
+            factor = structural_similarity(
+                x[..., channel],
+                y[..., channel],
+                gaussian_weights=True,
+                sigma=1.5,
+                use_sample_covariance=False,
+                data_range=1.0,
+                K1=0.01 if last else 1e6,
+            )
+            expected[channel] *= factor**weight
+    found = float(ms_ssim(batch(noisy), batch(clean)))
+    assert found == pytest.approx(expected.mean(), abs=1e-4)
+    assert 0.5 < found < 0.99
+    assert float(ms_ssim(batch(clean), batch(clean))) == pytest.approx(1)
+    assert ms_ssim(batch(1 - clean), batch(clean)) < 0.1
+    with pytest.raises(ValueError, match="11 pixels"):
+        ms_ssim(batch(clean[:170]), batch(clean[:170]))
+
+
+def skimage_halved(image: np.ndarray) -> np.ndarray:
+    return downscale_local_mean(image[: len(image) // 2 * 2, : image.shape[1] // 2 * 2], (2, 2, 1))
 
 
 def test_uniform7_ssim_equals_scikit_images_default(pair):

@@ -1,0 +1,77 @@
+"""The comparison of losses, on an image of its own, and the page that holds its table."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lessons_lib import data, metrics
+from lessons_lib.evaluation.report import fill
+from lessons_lib.training.losses import LOSSES
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("losses", ROOT / "benchmarks" / "losses.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def images(benchmark, monkeypatch):
+    photos = [("a.png", data.sample("astronaut", gray=False)[..., :180, 100:280])]
+    monkeypatch.setattr(benchmark.data, "load", lambda name: photos)
+    return photos
+
+
+def test_a_network_gains_on_interpolation(benchmark, images):
+    before = benchmark.score(torch.nn.Identity(), "any")
+    after = benchmark.score(benchmark.train("l1", 120, seed=0), "any")
+    assert after["PSNR"] > before["PSNR"] + 0.3
+    assert after["1000 ℓ1"] < before["1000 ℓ1"]
+    assert set(after) == set(benchmark.MEASURES)
+
+
+def test_scores_are_those_of_the_estimate(benchmark, images):
+    """Of a method that gives mid-grey, whatever it sees."""
+    clean = images[0][1]
+    found = benchmark.score(lambda seen: torch.full_like(seen, 0.5), "any")
+    assert found["1000 ℓ2"] == pytest.approx(1000 * (clean - 0.5).square().mean().item())
+    assert found["PSNR"] == pytest.approx(metrics.psnr(torch.full_like(clean, 0.5), clean).item())
+
+
+def test_what_the_network_sees(benchmark):
+    """Measured pixels stay, noise and all; the others lie between their neighbours."""
+    clean, noise = torch.rand(1, 3, 8, 8), torch.randn(1, 3, 8, 8)
+    mask = benchmark.MOSAIC.mask((8, 8)).bool()
+    seen = benchmark.seen(clean, noise)
+    torch.testing.assert_close(seen[mask], (clean + benchmark.SIGMA * noise)[mask])
+    flat = benchmark.seen(torch.full((1, 3, 8, 8), 0.3), torch.zeros(1, 3, 8, 8))
+    torch.testing.assert_close(flat, torch.full_like(flat, 0.3))
+
+
+def test_the_best_is_bold(benchmark):
+    def row(sign):
+        measures = benchmark.MEASURES.items()
+        return {name: sign if more else -sign for name, (_, more) in measures}
+
+    MEASURES = benchmark.MEASURES
+    results = {"interpolated": row(0.0), "losses": {"l2": [row(1.0), row(2.0)], "mix": [row(1.0)]}}
+    lines = benchmark.table(results).splitlines()
+    assert lines[0] == "| measure | interpolated | l2 | mix |"
+    assert all(line.count("**") == 2 for line in lines[2:-1])
+    assert lines[-1].endswith("| 1.00 | 0.00 |")
+    assert all(line.split(" | ")[2].startswith("**") for line in lines[2:-1])
+
+
+def test_the_page_holds_what_was_measured(benchmark):
+    kept = json.loads(benchmark.RESULTS.read_text(encoding="utf-8"))
+    text = benchmark.PAGE.read_text(encoding="utf-8")
+    assert fill(text, {"losses": benchmark.table(kept)}) == text
+    assert set(kept["losses"]) == set(LOSSES)
+    assert all(len(seeds) == 2 for seeds in kept["losses"].values())
