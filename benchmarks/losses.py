@@ -122,6 +122,8 @@ def crops(photographs: list[Tensor], generator: torch.Generator) -> Tensor:
 
 def table(results: Results) -> str:
     """A row for each measure, a column for each loss; the best is bold."""
+    if not results["losses"]:
+        return "Not measured."
     losses = [loss for loss in LOSSES if loss in results["losses"]]
     rows = [["measure", "interpolated", *losses]]
     for measure, (digits, more) in MEASURES.items():
@@ -141,6 +143,14 @@ def table(results: Results) -> str:
     return markdown(rows)
 
 
+def kept() -> Results:
+    """What was measured and written before."""
+    if not RESULTS.exists():
+        return {"losses": {}}
+    found: Results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return found
+
+
 def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
@@ -155,9 +165,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="Kodak24")
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
-    results: Results = {"losses": {}}
-    if given.write and RESULTS.exists():
-        results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results: Results = kept() if given.write else {"losses": {}}
     results |= {"steps": given.steps, "dataset": given.dataset}
     results["interpolated"] = score(nn.Identity(), given.dataset)
     for loss in given.losses:

@@ -334,8 +334,8 @@ figure
 # clean patch, however badly the estimate fits; only the sign depends on the fit. L2 asks for the
 # same times the correlation: the less sure, the fainter. So SSIM's answer to the nine edges is a
 # ramp, too, but a higher one, from 0.11 to 0.86, though no truth leaves 0.2 to 0.8. On the right,
-# FFDNet was trained with L2: patches with contrast ask for a gain of 0.99 in the median, so nothing
-# is left to be gained. SSIM would have 1.11. In patches of a few levels both ask for gains near 0:
+# FFDNet was trained with L2: patches with contrast ask for a gain of 1.02 in the median, so next
+# to nothing is left to be gained. SSIM would have 1.09. In patches of a few levels both ask for gains near 0:
 # what FFDNet paints there has little to do with the truth. A loss of structure makes pictures
 # crisper; it does not make the network know more.
 #
@@ -460,8 +460,8 @@ widgets.explore(redraw, told_level=[25, 5, 10, 15, 20, 30, 40, 50, 75])
 # %% [markdown]
 # **What to notice.** Told 10, FFDNet takes most of the noise for picture. Told 60, it takes hair
 # and eyebrows for noise: what is fainter than the noise it expects is deleted, and edges alone
-# survive. The curves are steep on the left and less so on the right: told 20, the picture loses 1.1
-# dB, told 30 it loses 0.3. If in doubt, say more. Flat regions lose by far more decibels to a σ
+# survive. The curves are steep on the left and less so on the right: told 20, the picture loses 2.1
+# dB, told 30 it loses 0.5. If in doubt, say more. Flat regions lose by far more decibels to a σ
 # that is too low, as nothing hides the noise there. (The lecture calls the PSNR constant where σ is
 # overestimated. Here it falls, but slowly at first.)
 #
@@ -485,8 +485,8 @@ figures.show_images({"clean": clean} | answers, clean=clean, width=11)
 
 # %% [markdown]
 # **What to notice.** One σ for all is too much on the left, where the hair is smoothed away, and
-# too little on the right, where noise remains. The map gains 1.9 dB on the left, 3.5 dB on the
-# right and 2.6 dB in all. In the middle, where one σ is nearly right, it gains least.
+# too little on the right, where noise remains. The map gains 2.4 dB on the left, 5.2 dB on the
+# right and 3.9 dB in all. In the middle, where one σ is nearly right, it gains least.
 #
 # ## 4. What must it not know?
 #
@@ -661,10 +661,10 @@ assert results["35"][3] > results["35"][1] + 1
 assert results["5 to 60"][3] > results["5 to 60"][2] + 1
 
 # %% [markdown]
-# **What to notice.** SC as it is serves one level: at σ = 35 FFDNet is 2.9 dB ahead, at 50 it is
-# 7.8 dB. Rescaled, SC is a match at every level, and on this picture even ahead up to σ = 35. A
-# network can be told σ without having an input for it, if one number is all there is to tell. Where
-# σ varies, no rescaling fits, and the map is worth 3.1 dB.
+# **What to notice.** SC as it is serves one level: at σ = 35 FFDNet is 3.4 dB ahead, at 50 it is
+# 8.2 dB. Rescaled, SC stays within half a decibel at every level. A network can be told σ without
+# having an input for it, if one number is all there is to tell. Where σ varies, no rescaling fits,
+# and the map is worth 3.5 dB.
 #
 # What does it cost to serve all levels with one network? In print little (BSD68, PSNR in dB; the
 # GroupSC paper's Table 3). SC and GroupSC have other weights in each column, FFDNet has one set:
@@ -710,8 +710,8 @@ print(f"white noise, told 25: {decibels(told(25), clean):.2f} dB")
 # %% [markdown]
 # **What to notice.** A narrow window does not see blotches: within it they are a constant, and $l$
 # forgives. A wide one sees the edge beside the noise, and forgives the noise. No width is right
-# everywhere, hence MS-SSIM. As for the noise: told its true σ, FFDNet loses nearly 4 dB where
-# neighbours share it. What two pixels have in common looks like texture. A σ that is a lie, 40,
+# everywhere, hence MS-SSIM. As for the noise: told its true σ, FFDNet loses more than 4 dB
+# where neighbours share it. What two pixels have in common looks like texture. A σ that is a lie, 40,
 # gets some of it back. Lesson 15 is about such noise.
 
 # %% [markdown]

@@ -259,14 +259,14 @@ figures.show_images(chosen, clean=photo, crop=(20, 40, 130, 130), residual=True,
 # %% [markdown]
 # **What to notice.** One σ for all, even the true one, is too much for the dark hair, which is
 # smeared, and too little for the face. Who knows the noise, by a map or by the curve, gains more
-# than 1 dB in linear light. The blurred picture makes nearly as good a map as the truth. After the
+# than 2 dB in linear light. The blurred picture makes nearly as good a map as the truth. After the
 # curve, which magnifies what goes wrong in the dark, stabilising is far ahead of the map: told of
 # little noise in the hair, FFDNet still makes it too bright, as the last column says, and a picture
 # in linear light has few grey levels there.
 #
 # The correction of the bias does what it should in linear light. After the curve it does harm. The
-# last column says why: in the dark the stabilised estimate is *not* too dark, it is too bright, for
-# a denoiser draws the darkest places towards their neighbours. What was derived for the mean of
+# last column says why: in the dark the stabilised estimate is *not* too dark, for a denoiser draws
+# the darkest places towards their neighbours. What was derived for the mean of
 # $f(y)$ holds for a denoiser where it returns this mean.
 #
 # ## 3. What does the rest of the camera do?
@@ -376,8 +376,8 @@ widgets.predict({"a": "10 too low costs more", "b": "10 too high costs more"}, c
 cost()[1]
 
 # %% [markdown]
-# **What to notice.** Too low costs more. Told 15, FFDNet loses 2.5 dB on the photograph and nearly
-# 7 on the wall; told 35, it loses less than one on the photograph, and on the wall it even gains.
+# **What to notice.** Too low costs more. Told 15, FFDNet loses almost 5 dB on the photograph and
+# 10 on the wall; told 35, it loses one on the photograph, and on the wall it even gains.
 # Noise that is not removed stays as it was; what is removed too much is the faintest texture, of
 # which the wall has hardly any. So if one must be wrong, then rather on the side of too much.
 #
@@ -514,13 +514,14 @@ figure
 # %% [markdown]
 # **What to notice.** The asymmetric loss does what it says: it moves all errors to the right, by a
 # grey level or more, and fewer are too low. Whether that helps depends on where they were. With
-# strong noise, both maps are too low, and the asymmetric one is the better by nearly half a
-# decibel. With weak noise, where hardly any error is too low, it only adds to what was too much,
-# and loses a quarter. The loss insures against the worse mistake, and the insurance has a price.
+# strong noise, both maps are too low, and the asymmetric one is the better by a decibel. With
+# weak noise, where hardly any error is too low, it only adds to what was too much, and loses half a
+# decibel. The loss insures against the worse mistake, and the insurance has a price.
 #
 # The estimator is small, saw 280 batches, and pulls to the middle of what it was trained for: what
 # it cannot tell, it takes for medium. At the strong noise both maps beat the true rms, of which
-# nobody would know; at the weak one, with 0 % too low, they are hardly better. To look at 11 × 11
+# nobody would know; at the weak one, with 0 % too low, one is hardly better and the other worse.
+# To look at 11 × 11
 # pixels and tell fine texture from noise is hard.
 #
 # ## 5. What if one knows something about the picture?
@@ -596,9 +597,9 @@ assert table["photographs"][1] > table["wall"][1]
 
 # %% [markdown]
 # **What to notice.** Each network is better on its own class by a wide margin: to know that it will
-# be a wall is worth 2.5 dB on the wall, and costs 4 dB on a face. The wall is an extreme class, of
-# a single member. There a network with a fortieth of FFDNet's parameters, trained for seconds,
-# comes within a decibel of it. For the classes of Remez and others the lecture shows an example in
+# be a wall is worth 2.2 dB on the wall, and costs 4 dB on a face. The wall is an extreme class, of
+# a single member. Neither comes near FFDNet, which has forty times as many parameters, and was not
+# trained in seconds. For the classes of Remez and others the lecture shows an example in
 # which a class is worth 0.38 dB (30.88 against 30.50).
 #
 # **Repetition.** A convolutional network looks at its receptive field (lesson 13) and no further. A
@@ -711,9 +712,8 @@ for name in ("astronaut", "camera", "coffee"):
     assert min(scores["map of σ"], scores["stabilised"]) > scores["true rms"] + 0.3
 
 # %% [markdown]
-# **What to notice.** Knowing how noise follows the light is worth 1 to 3 dB more than the true rms,
-# and 3 to 5 dB more than the σ found. The map is ahead of the curve by some tenths of a decibel,
-# but the curve needs nothing but a denoiser for one σ. And the true map is hardly better than the
+# **What to notice.** Knowing how noise follows the light is worth 2 to 5 dB more than the true rms,
+# and 5 to 8 dB more than the σ found. The map is ahead of the curve by half a decibel at most, but the curve needs nothing but a denoiser for one σ. And the true map is hardly better than the
 # blurred one: two numbers that were measured once, for one camera, do nearly all there is to be
 # done.
 #
@@ -733,14 +733,14 @@ for name, image in (("camera's file", finished), ("white noise", white)):
           f"{255 * rms:.1f}, {2 * 255 * rms:.1f}: " + ", ".join(f"{s:.2f}" for s in scores))
 
 # %% [markdown]
-# **What to notice.** FFDNet gains nearly 6 dB on white noise of this strength, and not half as much
-# on the file, whatever it is told: coarse waves look like a picture to a network that has seen
+# **What to notice.** FFDNet gains more than 6 dB on white noise of this strength, and not half as
+# much on the file, whatever it is told: coarse waves look like a picture to a network that has seen
 # white noise only. Whoever believes `estimate_sigma` loses another part of it. CBDNet's answer is
 # to make noise as in section 3, and to train with it.
 #
 # **An estimator out of its range**, **a network out of its class**, **a filter without
-# repetition:** sections 4 and 5 have measured them: at weak noise the asymmetric map is hardly
-# better than one number, the wall's network loses 4 dB on a face, and on grass
+# repetition:** sections 4 and 5 have measured them: at weak noise the asymmetric map is worse
+# than one number, the wall's network loses 4 dB on a face, and on grass
 # NN3D gives FFDNet and SC nothing.
 
 # %% [markdown]

