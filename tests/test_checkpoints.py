@@ -57,7 +57,9 @@ def test_shipped_weights_restore_a_photograph(name):
     published = {} if card.task == "blind" else PAPER_PARAMETERS
     expected = published.get((card.model, model.config.channels), card.parameters)
     assert sum(parameter.numel() for parameter in model.parameters()) == expected == card.parameters
-    assert (SHIPPED / f"{name}.safetensors").stat().st_size < 3e6
+    # Four bytes for each weight, and names and shapes, where that is more than files should have.
+    most = max(3e6, 4 * card.parameters + 40_000)
+    assert (SHIPPED / f"{name}.safetensors").stat().st_size < most
     clean = data.sample("camera", size=80)
     if model.config.channels == 3:
         clean = data.sample("astronaut", gray=False, size=80)
