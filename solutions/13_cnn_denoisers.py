@@ -247,8 +247,8 @@ figure
 # With or without norms its loss is the same. Where the picture has to be given, norms are of no
 # use: the curve jumps. A possible reason is that a norm takes away the mean of a channel, and grey
 # levels are means. (The lecture names what norms are for: deep networks, higher learning rates, any
-# start. Six layers are hardly deep; problem 3 has steps that need them.) None of the four comes near
-# the shipped weights: they have 17 layers, and were trained on eighty times as many pixels.
+# start. Six layers are hardly deep; problem 3 has steps that need them.) None of the four comes
+# near the shipped weights: they have 17 layers, and were trained on eighty times as many pixels.
 #
 # ## 3. What does the norm do?
 #
@@ -536,10 +536,10 @@ draw(places)
 # %% [markdown]
 # **What to notice.** The slopes sum up to nearly 1: each estimate is an average, with weights of
 # its own. In the sky, where all pixels are alike, a hundred and more of them take part, each a
-# little, the middle one here even with a minus sign. On the lawn the average follows its stripes, on
-# the leg of the tripod and under the camera it runs *along* the edge and not across it. Non-local
-# means (lesson 06) chooses its weights by comparing patches; here ReLUs choose them, by switching paths
-# on and off.
+# little, the middle one here even with a minus sign. On the lawn the average follows its stripes,
+# on the leg of the tripod and under the camera it runs *along* the edge and not across it.
+# Non-local means (lesson 06) chooses its weights by comparing patches; here ReLUs choose them, by
+# switching paths on and off.
 #
 # Take a tour of the photograph.
 
@@ -610,10 +610,10 @@ figure
 
 # %% [markdown]
 # **What to notice.** With 17 rows nothing is left of the seams, with 16 there is a trace, less
-# than a tenth of a grey level: the theoretical field is what it says. But the error falls fast, and 4
-# rows cost no more than two hundredths of a decibel: the effective field. The library takes 17, since
-# exact is easier to test than good enough. Nothing is blended: every pixel is computed once, as it
-# would have been in the whole picture.
+# than a tenth of a grey level: the theoretical field is what it says. But the error falls fast, and
+# 4 rows cost no more than two hundredths of a decibel: the effective field. The library takes 17,
+# since exact is easier to test than good enough. Nothing is blended: every pixel is computed once,
+# as it would have been in the whole picture.
 #
 # ## Results
 #
@@ -727,10 +727,10 @@ figures.show_images(shown, clean=clean, columns=5, width=13)
 # *Weaker noise.* Left as it is, the picture loses details that the network takes for noise: at σ =
 # 5 it comes out 4 dB worse than it went in. Multiplied, it gets brighter: its whites reach 1.7 for
 # σ = 15, and 5 for σ = 5. In training no pixel was brighter than white and its noise. At 15 that
-# goes well, at 5 the picture loses by it; and nothing ensures even that: the weights of DnCNN's authors have 30.1 dB at σ = 15 as it is, and 25.7
-# multiplied, for where the picture is bright they leave the noise in. Biases and norms tie the
-# network to one σ *and* to one range of grey levels. Lesson 14 has two remedies: tell the network
-# how loud the noise is, or take the biases away.
+# goes well, at 5 the picture loses by it; and nothing ensures even that: the weights of DnCNN's
+# authors have 30.1 dB at σ = 15 as it is, and 25.7 multiplied, for where the picture is bright they
+# leave the noise in. Biases and norms tie the network to one σ *and* to one range of grey levels.
+# Lesson 14 has two remedies: tell the network how loud the noise is, or take the biases away.
 #
 # **Look-alikes far away.** DnCNN compares no patches. GroupSC was made for a wall of bricks.
 #
@@ -769,14 +769,15 @@ figures.show_images({"clean": truth, "noisy": images[0], "GroupSC": images[3], "
 
 # %% [markdown]
 # **What to notice.** On the wall GroupSC is 0.2 dB ahead. That is no law: after an hour of Adam
-# in place of Muon DnCNN was a decibel behind, and its authors' weights are 0.7 dB ahead. No two bricks are equal, and to know well what bricks
-# look like is worth more than to have seen these. On the grass GroupSC and DnCNN are nearly even.
-# But where the same piece of grass comes again and again, to the last digit, GroupSC sees each
-# blade many times, and DnCNN does not notice (nor with those weights, which are 0.3 and 0.7 dB
-# behind): with its 35 pixels it would see two periods of 16, but it has never met such a thing in
-# training. So it is not texture that needs groups, but pictures that repeat themselves exactly. In
-# print this shows on Urban100, houses full of equal windows: at σ = 25/255 GroupSC has 30.05 dB
-# there and DnCNN 29.91 (its paper's Table 10; NLRN's prints 29.97).
+# in place of Muon DnCNN was a decibel behind, and its authors' weights are 0.7 dB ahead. No two
+# bricks are equal, and to know well what bricks look like is worth more than to have seen these. On
+# the grass GroupSC and DnCNN are nearly even. But where the same piece of grass comes again and
+# again, to the last digit, GroupSC sees each blade many times, and DnCNN does not notice (nor with
+# those weights, which are 0.3 and 0.7 dB behind): with its 35 pixels it would see two periods of
+# 16, but it has never met such a thing in training. So it is not texture that needs groups, but
+# pictures that repeat themselves exactly. In print this shows on Urban100, houses full of equal
+# windows: at σ = 25/255 GroupSC has 30.05 dB there and DnCNN 29.91 (its paper's Table 10; NLRN's
+# prints 29.97).
 
 # %% [markdown]
 # ## Three questions
@@ -847,10 +848,11 @@ widgets.quiz("13")
 # <details><summary>Solution</summary>
 #
 # With norms it hardly matters how long the steps are: the size of a kernel counts for nothing
-# (section 3), only its direction turns, and a kernel that has become large turns more slowly. Either
-# way it is half a decibel ahead of Adam. Without norms the kernels grow, and the output with them:
-# at 0.3 nothing is left of the picture but its noise. The shipped weights were trained by this
-# optimizer (`docs/training.md`); the paper's stochastic gradient and Adam need hours for the same.
+# (section 3), only its direction turns, and a kernel that has become large turns more slowly.
+# Either way it is half a decibel ahead of Adam. Without norms the kernels grow, and the output with
+# them: at 0.3 nothing is left of the picture but its noise. The shipped weights were trained by
+# this optimizer (`docs/training.md`); the paper's stochastic gradient and Adam need hours for the
+# same.
 #
 # ```python
 # def by_directions(net, rate, steps=150):

@@ -335,9 +335,9 @@ figure
 # same times the correlation: the less sure, the fainter. So SSIM's answer to the nine edges is a
 # ramp, too, but a higher one, from 0.11 to 0.86, though no truth leaves 0.2 to 0.8. On the right,
 # FFDNet was trained with L2: patches with contrast ask for a gain of 1.02 in the median, so next
-# to nothing is left to be gained. SSIM would have 1.09. In patches of a few levels both ask for gains near 0:
-# what FFDNet paints there has little to do with the truth. A loss of structure makes pictures
-# crisper; it does not make the network know more.
+# to nothing is left to be gained. SSIM would have 1.09. In patches of a few levels both ask for
+# gains near 0: what FFDNet paints there has little to do with the truth. A loss of structure makes
+# pictures crisper; it does not make the network know more.
 #
 # ## 3. What is the network told?
 #
@@ -711,8 +711,8 @@ print(f"white noise, told 25: {decibels(told(25), clean):.2f} dB")
 # **What to notice.** A narrow window does not see blotches: within it they are a constant, and $l$
 # forgives. A wide one sees the edge beside the noise, and forgives the noise. No width is right
 # everywhere, hence MS-SSIM. As for the noise: told its true σ, FFDNet loses more than 4 dB
-# where neighbours share it. What two pixels have in common looks like texture. A σ that is a lie, 40,
-# gets some of it back. Lesson 15 is about such noise.
+# where neighbours share it. What two pixels have in common looks like texture. A σ that is a lie,
+# 40, gets some of it back. Lesson 15 is about such noise.
 
 # %% [markdown]
 # ## Three questions

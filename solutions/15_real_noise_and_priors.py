@@ -713,7 +713,8 @@ for name in ("astronaut", "camera", "coffee"):
 
 # %% [markdown]
 # **What to notice.** Knowing how noise follows the light is worth 2 to 5 dB more than the true rms,
-# and 5 to 8 dB more than the σ found. The map is ahead of the curve by half a decibel at most, but the curve needs nothing but a denoiser for one σ. And the true map is hardly better than the
+# and 5 to 8 dB more than the σ found. The map is ahead of the curve by half a decibel at most, but
+# the curve needs nothing but a denoiser for one σ. And the true map is hardly better than the
 # blurred one: two numbers that were measured once, for one camera, do nearly all there is to be
 # done.
 #

@@ -577,9 +577,9 @@ compare("astronaut")
 # network gains more on all six: three decibels and more on cups and coins, with their long edges,
 # least on fur, hair and the grain of bricks, waves that the small image does not hold. It does not
 # know $\mathbf D$, but has learned to keep what was measured: made smaller, its estimates are off
-# by a quarter of a grey level, those of bicubic interpolation by 1.5 to 3.2. To make them consistent
-# gains next to nothing. (A title counts the whole image, unrounded, and differs from the table by a tenth or so:
-# section 2.)
+# by a quarter of a grey level, those of bicubic interpolation by 1.5 to 3.2. To make them
+# consistent gains next to nothing. (A title counts the whole image, unrounded, and differs from the
+# table by a tenth or so: section 2.)
 #
 # On whole data sets, × 2, beside print. Printed are NLRN's Table 6, NSR's Table 4 and, for DnCNN-3,
 # the number of its authors. What was measured, DnCNN-3 with their weights, is kept with the
@@ -604,10 +604,10 @@ for title, keys in names.items():
 # close to each other. NLRN, with 0.34 million parameters, is level with EDSR (S) on Set5 and
 # BSD100, and 0.1 dB behind on Set14; it pays in multiplications. Four kernels in the place of one
 # (*sparse +*) bring EDSR (S) 0.03 to 0.10 dB. The shipped network gains 2.3 to 3.8 dB, as much as
-# DnCNN-3 to 0.05 dB, with a quarter of its multiplications; EDSR (S), half a decibel ahead, has more
-# than twice as many parameters, and more than minutes of training (`lessons models show nsr-sr-2`
-# says how many). And DnCNN-3 with its authors' own weights has 0.04 dB less here than its authors
-# print: they round in another place.
+# DnCNN-3 to 0.05 dB, with a quarter of its multiplications; EDSR (S), half a decibel ahead, has
+# more than twice as many parameters, and more than minutes of training (`lessons models show
+# nsr-sr-2` says how many). And DnCNN-3 with its authors' own weights has 0.04 dB less here than its
+# authors print: they round in another place.
 #
 # ## What breaks
 #
@@ -744,8 +744,8 @@ widgets.quiz("16")
 # No: the kernel of halving twice is a sum of shifted kernels, and is not Keys' cubic, so the small
 # images differ by one or two grey levels at most. It costs bicubic interpolation 0.05 to 0.16 dB.
 # The network, applied twice, loses 0.2 dB on the cups, gains 0.7 on the bricks, and is as before on
-# the rest: its second pass has learned to undo one halving, and gets what two of them left. (How far
-# it stays behind a network for × 4 this does not tell: that pass sees an estimate where it has
+# the rest: its second pass has learned to undo one halving, and gets what two of them left. (How
+# far it stays behind a network for × 4 this does not tell: that pass sees an estimate where it has
 # learned from photographs.)
 #
 # ```python

@@ -290,8 +290,9 @@ figure
 # **What to notice.** BM3D, which needs no training, is 0.05 dB above its print. The authors'
 # weights of DnCNN and FFDNet come within 0.01 dB of print. So photographs, noise, scoring and code
 # are what they were in the papers, or differ by no more than that. All of our own weights lie below
-# print, by 0.14 to 0.26 dB: as much as most leads between them. In print GroupSC is a hundredth ahead
-# of FFDNet, here FFDNet is ahead. A table of networks is also a table of how long each was trained.
+# print, by 0.14 to 0.26 dB: as much as most leads between them. In print GroupSC is a hundredth
+# ahead of FFDNet, here FFDNet is ahead. A table of networks is also a table of how long each was
+# trained.
 #
 # ## 4. What is a gap made of?
 #
@@ -728,13 +729,13 @@ figure
 
 # %% [markdown]
 # **What to notice.** The four panels disagree on who is best. By parameters, nothing with 20,000
-# comes near SC, and DnCNN and FFDNet look like a waste. By multiplications they are cheaper than SC,
-# and better; CSR and GroupSC cost ten times as many, and sixty times as many as FFDNet, whose grid
-# has a quarter of the pixels. By seconds FFDNet is the cheapest of the good ones, and the learned
-# dictionary, which is learned anew for each photograph, the dearest of the bad ones. By hours
-# all rise, if not along one line: DnCNN took as long as SC, GroupSC almost three times as long. That
-# is why the last panel belongs to the first three: what we compare is also how long somebody has
-# waited, and by which steps (lesson 13, problem 3).
+# comes near SC, and DnCNN and FFDNet look like a waste. By multiplications they are cheaper than
+# SC, and better; CSR and GroupSC cost ten times as many, and sixty times as many as FFDNet, whose
+# grid has a quarter of the pixels. By seconds FFDNet is the cheapest of the good ones, and the
+# learned dictionary, which is learned anew for each photograph, the dearest of the bad ones. By
+# hours all rise, if not along one line: DnCNN took as long as SC, GroupSC almost three times as
+# long. That is why the last panel belongs to the first three: what we compare is also how long
+# somebody has waited, and by which steps (lesson 13, problem 3).
 #
 # ## How to read a number in a paper
 #
