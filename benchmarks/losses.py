@@ -17,6 +17,7 @@ import json
 import math
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -69,9 +70,9 @@ class Network(nn.Module):
         return found
 
 
-def seen(clean: Tensor, noise: Tensor) -> Tensor:
-    """A mosaic of noisy pixels ``(B, 3, H, W)``, interpolated."""
-    return bilinear(MOSAIC(clean + SIGMA * noise), MOSAIC)
+def seen(noisy: Tensor) -> Tensor:
+    """The mosaic of noisy pixels ``(B, 3, H, W)``, interpolated."""
+    return bilinear(MOSAIC(noisy), MOSAIC)
 
 
 def score(network: nn.Module, dataset: str) -> dict[str, float]:
@@ -79,9 +80,8 @@ def score(network: nn.Module, dataset: str) -> dict[str, float]:
     sums = dict.fromkeys(MEASURES, 0.0)
     images = data.load(dataset)
     for name, clean in images:
-        noise = (GaussianNoise(SIGMA)(clean, name) - clean) / SIGMA
         with torch.no_grad():
-            found = network(seen(clean, noise)).clamp(0, 1)
+            found = network(seen(GaussianNoise(SIGMA)(clean, name))).clamp(0, 1)
         sums["1000 ℓ2"] += 1000 * (found - clean).square().mean().item()
         sums["PSNR"] += metrics.psnr(found, clean).item()
         sums["1000 ℓ1"] += 1000 * (found - clean).abs().mean().item()
@@ -90,18 +90,24 @@ def score(network: nn.Module, dataset: str) -> dict[str, float]:
     return {measure: total / len(images) for measure, total in sums.items()}
 
 
-def train(loss: str, steps: int, seed: int) -> Network:
-    """The network after so many steps of Adam, the last of them short."""
+def train(loss: str, photographs: list[Tensor], steps: int, seed: int) -> Network:
+    """The network after so many steps of Adam, the last of them short.
+
+    Args:
+        loss: a name of `LOSSES`.
+        photographs: to cut crops from, ``(3, H, W)``.
+        steps: how many.
+        seed: of the network, the crops and the noise.
+    """
     network, generator = Network(seed), torch.Generator().manual_seed(seed)
-    photographs = [image[0] for _, image in data.load("CBSD400")]
     adam = torch.optim.Adam(network.parameters(), lr=1e-3)
     even = torch.ones(1, 1, CROP, CROP)
     for step in range(steps):
         adam.param_groups[0]["lr"] = 1e-3 * (1 + math.cos(math.pi * step / steps)) / 2
         clean = crops(photographs, generator)
-        noise = torch.randn(clean.shape, generator=generator)
+        noisy = clean + SIGMA * torch.randn(clean.shape, generator=generator)
         adam.zero_grad()
-        LOSSES[loss](network(seen(clean, noise)), clean, even).backward()
+        LOSSES[loss](network(seen(noisy)), clean, even).backward()
         adam.step()
     return network
 
@@ -127,7 +133,7 @@ def table(results: Results) -> str:
     losses = [loss for loss in LOSSES if loss in results["losses"]]
     rows = [["measure", "interpolated", *losses]]
     for measure, (digits, more) in MEASURES.items():
-        found = {loss: mean([one[measure] for one in results["losses"][loss]]) for loss in losses}
+        found = {loss: fmean([one[measure] for one in results["losses"][loss]]) for loss in losses}
         best = (max if more else min)(found, key=found.__getitem__)
         cells = [f"{value:.{digits}f}" for value in found.values()]
         cells = [
@@ -151,10 +157,6 @@ def kept() -> Results:
     return found
 
 
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -168,11 +170,12 @@ def main() -> None:
     results: Results = kept() if given.write else {"losses": {}}
     results |= {"steps": given.steps, "dataset": given.dataset}
     results["interpolated"] = score(nn.Identity(), given.dataset)
+    photographs = [image[0] for _, image in data.load("CBSD400")]
     for loss in given.losses:
         results["losses"][loss] = []
         for seed in range(given.seeds):
             began = time.perf_counter()
-            network = train(loss, given.steps, seed)
+            network = train(loss, photographs, given.steps, seed)
             minutes = (time.perf_counter() - began) / 60
             results["losses"][loss].append(score(network, given.dataset))
             print(f"{loss}, seed {seed}, {minutes:.1f} minutes: ", end="")

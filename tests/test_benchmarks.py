@@ -1,6 +1,5 @@
 """The benchmark measures what it says, and the documentation holds what it measured."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -11,15 +10,11 @@ from lessons_lib.evaluation.report import fill
 from lessons_lib.models import build, restore
 
 ROOT = Path(__file__).parents[1]
-SPEED = ROOT / "benchmarks" / "speed.py"
 
 
 @pytest.fixture(scope="module")
-def speed():
-    spec = importlib.util.spec_from_file_location("speed", SPEED)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def speed(script):
+    return script("speed")
 
 
 def test_the_papers_blocks_restore_the_same_image(speed):

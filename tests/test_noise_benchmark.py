@@ -1,8 +1,6 @@
 """The page on noise levels holds what was measured."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,15 +8,10 @@ import torch
 from lessons_lib.evaluation.report import fill
 from lessons_lib.ops.noise_level import estimate_sigma
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="module")
-def benchmark():
-    spec = importlib.util.spec_from_file_location("noise", ROOT / "benchmarks" / "noise_level.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def benchmark(script):
+    return script("noise_level")
 
 
 def test_errors_are_those_of_the_estimate(benchmark, monkeypatch):

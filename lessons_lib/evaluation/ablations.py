@@ -15,6 +15,7 @@ DISTANCE = ("NLRN Embedded Gaussian", "sigma=25 distance")
 VARIANT = ("NLRN full", "sigma=25 variant")
 GATES = "x2 RGB WDSR 16x32x4 k=4"
 PLAIN = ("NSR N/A", GATES)
+SOFTMAX = ("NSR Softmax tau=1", GATES)
 SAME_COST = "x2 RGB blocks=4 groups={} same FLOPs=0.30M"
 PLAIN_OF_FOUR = ("NSR", SAME_COST.format("N/A"))
 
@@ -68,115 +69,115 @@ def _psnr(method: str, setting: str) -> float:
     )
 
 
-def _groupsc(run: str, changed: str, setting: str, usual: tuple[str, str]) -> Ablation:
-    return Ablation(run, "groupsc", changed, (usual[0], setting), usual)
+def _setting(run: str, beside: str, changed: str, setting: str, usual: tuple[str, str]) -> Ablation:
+    """One whose published row has the usual row's method in another setting."""
+    return Ablation(run, beside, changed, (usual[0], setting), usual)
 
 
-def _nlrn(run: str, changed: str, method: str, usual: tuple[str, str]) -> Ablation:
-    return Ablation(run, "nlrn", changed, (method, usual[1]), usual)
+def _method(run: str, beside: str, changed: str, method: str, usual: tuple[str, str]) -> Ablation:
+    """One whose published row has another method in the usual row's setting."""
+    return Ablation(run, beside, changed, (method, usual[1]), usual)
 
+
+GROUPSC = tuple(
+    _setting(run, "groupsc", changed, setting, usual)
+    for run, changed, setting, usual in (
+        (
+            "no-refresh",
+            "similarities of the noisy image only",
+            "sigma=15 midavg=yes period=inf stride=48",
+            TABLE_14,
+        ),
+        (
+            "refresh-12",
+            "similarities renewed every 12 steps",
+            "sigma=15 midavg=yes period=12 stride=48",
+            TABLE_14,
+        ),
+        (
+            "own-estimates",
+            "similarities of each patch's own estimate",
+            "sigma=15 midavg=no period=6 stride=48",
+            TABLE_14,
+        ),
+        ("atoms-128", "128 atoms", "sigma=25 patch=9 atoms=128", TABLE_15),
+        ("atoms-512", "512 atoms", "sigma=25 patch=9 atoms=512", TABLE_15),
+        ("patch-7", "patches of 7 x 7 pixels", "sigma=25 patch=7 atoms=256", TABLE_15),
+        ("steps-12", "12 proximal steps", "sigma=25(implied) K=12", TABLE_16),
+        ("steps-36", "36 proximal steps", "sigma=25(implied) K=36", TABLE_16),
+    )
+)
+SC = tuple(
+    _setting(
+        f"sc-steps-{steps}",
+        "sc",
+        f"{steps} proximal steps of SC",
+        f"sigma=25(implied) K={steps}",
+        SC_TABLE_16,
+    )
+    for steps in (12, 36)
+)
+NLRN = tuple(
+    _method(run, "nlrn", changed, f"NLRN {method}", usual)
+    for run, changed, method, usual in (
+        ("euclidean", "Euclidean distance", "Euclidean", DISTANCE),
+        ("dot", "inner product", "Dot product", DISTANCE),
+        ("embedded-dot", "embedded inner product", "Embedded dot product", DISTANCE),
+        ("gaussian", "Gaussian, not embedded", "Gaussian", DISTANCE),
+        ("symmetric", "both embedded alike", "Symmetric embedded Gaussian", DISTANCE),
+        ("untied", "weights not shared by states", "no weight sharing", VARIANT),
+        ("no-module", "no non-local module", "RNN no non-local", VARIANT),
+        ("every-2", "module in every other state", "non-local every 2", VARIANT),
+        ("every-3", "module in every third state", "non-local every 3", VARIANT),
+        (
+            "no-propagation",
+            "correlations not carried along",
+            "no correlation propagation",
+            VARIANT,
+        ),
+    )
+)
+# Figures 5 and 6, which print no numbers.
+NLRN_FIGURES = tuple(
+    Ablation(run, "nlrn", changed)
+    for run, changed in (
+        ("window-7", "neighbourhood of 7 x 7"),
+        ("window-15", "neighbourhood of 15 x 15"),
+        ("states-1", "1 state"),
+        ("states-2", "2 states"),
+        ("states-8", "8 states"),
+    )
+)
+GROUPS = tuple(
+    _setting(f"groups-{k}", "plain", f"{k} groups", SAME_COST.format(k), PLAIN_OF_FOUR)
+    for k in (2, 4)
+)
+GATES_OF_FOUR = tuple(
+    _method(run, "plain", f"4 groups, {gate}", f"NSR {method}", PLAIN)
+    for run, gate, method in (
+        ("sigmoid", "sigmoid", "Sigmoid"),
+        ("gumbel", "Gumbel", "Gumbel"),
+        ("temperature-10", "τ = 10", "Softmax tau=10"),
+        ("temperature-01", "τ = 0.1", "Softmax tau=0.1"),
+    )
+)
+OF_FOUR = (
+    _method(
+        "shared",
+        "groups-4",
+        "4 groups, gates shared by two convolutions",
+        "NSR softmax tau=1 shared MLP",
+        SOFTMAX,
+    ),
+    Ablation("cardinality-1", "groups-4", "4 groups, all channels choose together"),
+)
 
 STUDIES = (
-    Study(
-        "ablations",
-        {"groupsc": "GroupSC as it is", "sc": "SC as it is"},
-        (
-            _groupsc(
-                "no-refresh",
-                "similarities of the noisy image only",
-                "sigma=15 midavg=yes period=inf stride=48",
-                TABLE_14,
-            ),
-            _groupsc(
-                "refresh-12",
-                "similarities renewed every 12 steps",
-                "sigma=15 midavg=yes period=12 stride=48",
-                TABLE_14,
-            ),
-            _groupsc(
-                "own-estimates",
-                "similarities of each patch's own estimate",
-                "sigma=15 midavg=no period=6 stride=48",
-                TABLE_14,
-            ),
-            _groupsc("atoms-128", "128 atoms", "sigma=25 patch=9 atoms=128", TABLE_15),
-            _groupsc("atoms-512", "512 atoms", "sigma=25 patch=9 atoms=512", TABLE_15),
-            _groupsc("patch-7", "patches of 7 x 7 pixels", "sigma=25 patch=7 atoms=256", TABLE_15),
-            _groupsc("steps-12", "12 proximal steps", "sigma=25(implied) K=12", TABLE_16),
-            _groupsc("steps-36", "36 proximal steps", "sigma=25(implied) K=36", TABLE_16),
-            Ablation(
-                "sc-steps-12",
-                "sc",
-                "12 proximal steps of SC",
-                ("SC", "sigma=25(implied) K=12"),
-                SC_TABLE_16,
-            ),
-            Ablation(
-                "sc-steps-36",
-                "sc",
-                "36 proximal steps of SC",
-                ("SC", "sigma=25(implied) K=36"),
-                SC_TABLE_16,
-            ),
-        ),
-    ),
-    Study(
-        "ablations-nlrn",
-        {"nlrn": "NLRN, small"},
-        (
-            _nlrn("euclidean", "Euclidean distance", "NLRN Euclidean", DISTANCE),
-            _nlrn("dot", "inner product", "NLRN Dot product", DISTANCE),
-            _nlrn("embedded-dot", "embedded inner product", "NLRN Embedded dot product", DISTANCE),
-            _nlrn("gaussian", "Gaussian, not embedded", "NLRN Gaussian", DISTANCE),
-            _nlrn(
-                "symmetric",
-                "both embedded alike",
-                "NLRN Symmetric embedded Gaussian",
-                DISTANCE,
-            ),
-            _nlrn("untied", "weights not shared by states", "NLRN no weight sharing", VARIANT),
-            _nlrn("no-module", "no non-local module", "NLRN RNN no non-local", VARIANT),
-            _nlrn("every-2", "module in every other state", "NLRN non-local every 2", VARIANT),
-            _nlrn("every-3", "module in every third state", "NLRN non-local every 3", VARIANT),
-            _nlrn(
-                "no-propagation",
-                "correlations not carried along",
-                "NLRN no correlation propagation",
-                VARIANT,
-            ),
-            Ablation("window-7", "nlrn", "neighbourhood of 7 x 7"),
-            Ablation("window-15", "nlrn", "neighbourhood of 15 x 15"),
-            Ablation("states-1", "nlrn", "1 state"),
-            Ablation("states-2", "nlrn", "2 states"),
-            Ablation("states-8", "nlrn", "8 states"),
-        ),
-    ),
+    Study("ablations", {"groupsc": "GroupSC as it is", "sc": "SC as it is"}, GROUPSC + SC),
+    Study("ablations-nlrn", {"nlrn": "NLRN, small"}, NLRN + NLRN_FIGURES),
     Study(
         "ablations-nsr",
         {"plain": "WDSR, small, without groups", "groups-4": "4 groups, softmax"},
-        (
-            Ablation("groups-2", "plain", "2 groups", ("NSR", SAME_COST.format(2)), PLAIN_OF_FOUR),
-            Ablation("groups-4", "plain", "4 groups", ("NSR", SAME_COST.format(4)), PLAIN_OF_FOUR),
-            Ablation("sigmoid", "plain", "4 groups, sigmoid", ("NSR Sigmoid", GATES), PLAIN),
-            Ablation("gumbel", "plain", "4 groups, Gumbel", ("NSR Gumbel", GATES), PLAIN),
-            Ablation(
-                "temperature-10", "plain", "4 groups, τ = 10", ("NSR Softmax tau=10", GATES), PLAIN
-            ),
-            Ablation(
-                "temperature-01",
-                "plain",
-                "4 groups, τ = 0.1",
-                ("NSR Softmax tau=0.1", GATES),
-                PLAIN,
-            ),
-            Ablation(
-                "shared",
-                "groups-4",
-                "4 groups, gates shared by two convolutions",
-                ("NSR softmax tau=1 shared MLP", GATES),
-                ("NSR Softmax tau=1", GATES),
-            ),
-            Ablation("cardinality-1", "groups-4", "4 groups, all channels choose together"),
-        ),
+        GROUPS + GATES_OF_FOUR + OF_FOUR,
     ),
 )

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Callable
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from statistics import fmean
 
 from lessons_lib.checkpoints import cards, known_weights
 from lessons_lib.evaluation.ablations import STUDIES, Study
@@ -307,7 +308,7 @@ def _ablations(runs: Path, study: Study) -> str:
 
 def _mean(ends: list[dict[str, float]]) -> float:
     """The mean dB of several seeds."""
-    return sum(end["held_out_psnr"] for end in ends) / len(ends)
+    return fmean(end["held_out_psnr"] for end in ends)
 
 
 def _reached(ends: list[dict[str, float]]) -> list[str]:
