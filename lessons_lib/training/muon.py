@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lessons_lib.models.fast import fastest_dtype
+
 # Of a polynomial, five rounds of which bring singular values from 0.01 to 1 near 1.
 LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315
 ROUNDS = 5
@@ -56,10 +58,10 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrices: Tensor) -> Tensor:
     """``U Vᵀ`` of matrices ``(m, n)`` or ``(k, m, n)``, roughly: singular values are 0.5 to 1.5.
 
-    In half precision, which is enough for a direction.
+    In half precision where that is faster: it is enough for a direction.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
-    wide = (matrices.mT if tall else matrices).bfloat16()
+    wide = (matrices.mT if tall else matrices).to(fastest_dtype(matrices.device))
     found = wide if wide.dim() == 3 else wide[None]
     found = found / torch.linalg.matrix_norm(found, keepdim=True).clamp(min=1e-7)
     for _ in range(ROUNDS):

@@ -21,6 +21,7 @@ from lessons_lib.training.crops import Crops
 from lessons_lib.training.files import Files
 from lessons_lib.training.learner import Learner
 from lessons_lib.training.log import Log
+from lessons_lib.training.memory import keep_memory
 from lessons_lib.training.objective import Objective
 from lessons_lib.training.stage import Stage
 from lessons_lib.training.start import first_model
@@ -170,6 +171,8 @@ class Sitting:
 
 def _launch(stage: Stage, device: str) -> Fabric:
     on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    if on_cpu:
+        keep_memory()
     half = stage.precision == "bf16" and (not on_cpu or has_bf16(torch.cpu.get_capabilities()))
     fabric = Fabric(
         accelerator=device,
