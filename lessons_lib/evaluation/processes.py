@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
+from lessons_lib.memory import keep_memory
+
 
 @dataclass(frozen=True)
 class Place:
@@ -28,6 +30,8 @@ def describe_device(device: str) -> str:
 def together(device: str) -> Iterator[Place]:
     """Join the other processes of torchrun, if there are any, for the time of the context.
 
+    What is then computed on processors keeps its memory, see `keep_memory`.
+
     Args:
         device: "auto", "cpu" or "cuda"; of several GPUs each process takes its own.
     """
@@ -35,6 +39,8 @@ def together(device: str) -> Iterator[Place]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    else:
+        keep_memory()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Place(device, speaks=True)
         return

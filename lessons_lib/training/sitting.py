@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from lessons_lib.evaluation.processes import describe_device
+from lessons_lib.memory import keep_memory
 from lessons_lib.models import build
 from lessons_lib.tasks import Examples
 from lessons_lib.training.board import Board
@@ -21,7 +22,6 @@ from lessons_lib.training.crops import Crops
 from lessons_lib.training.files import Files
 from lessons_lib.training.learner import Learner
 from lessons_lib.training.log import Log
-from lessons_lib.training.memory import keep_memory
 from lessons_lib.training.objective import Objective
 from lessons_lib.training.stage import Stage
 from lessons_lib.training.start import first_model

@@ -1,4 +1,4 @@
-"""Memory that each training step asks for again stays with the process."""
+"""Memory that each step, or each tile, asks for again stays with the process."""
 
 import ctypes
 import sys
@@ -13,9 +13,9 @@ def keep_memory() -> bool:
     """Let large tensors be made of memory that earlier ones have left.
 
     By itself glibc gives what is 32 MiB or larger back to the system when a tensor is deleted. The
-    next one is then made of new pages, which the system clears one by one: half the time of a step
-    of a small `NLRN`, a twelfth of one of `DnCNN`. The price is that the process stays as large as
-    it once was.
+    next one is then made of new pages, which the system clears one by one: half the time of a
+    training step of a small `NLRN`, a twelfth of one of `DnCNN`, half the time in which `NSR`
+    restores a photograph. The price is that the process stays as large as it once was.
 
     Returns:
         Whether that was done: not on systems with another C library.
