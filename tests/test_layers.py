@@ -11,7 +11,7 @@ LIBRARY = Path(__file__).parents[1] / "lessons_lib"
 # Lowest first. A module may import its own layer's package and anything below.
 LAYERS = [
     {"ops", "metrics"},
-    {"solvers", "degradations", "files", "images", "pictures", "data"},
+    {"memory", "solvers", "degradations", "files", "images", "pictures", "data"},
     {"classical", "demosaicking", "camera", "tasks", "models"},
     {"published", "checkpoints", "training", "evaluation", "arrays", "plug_and_play"},
     {"viz", "exercises", "grading", "cli", "__main__"},

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     "Tensors only": ["ops", "metrics"],
     "Forward models, files, data sets": [
-        "solvers", "degradations", "files", "images", "pictures", "data",
+        "memory", "solvers", "degradations", "files", "images", "pictures", "data",
     ],
     "Methods": ["classical", "demosaicking", "camera", "tasks", "models"],
     "Weights, scores, training": [
