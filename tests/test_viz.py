@@ -188,7 +188,6 @@ def test_moving_a_slider_redraws_the_picture(monkeypatch):
     assert before[middle] == 0
     assert after[middle] == 255
     assert picture.value == to_png(draw(1.0, 8))
-    assert picture.tooltip == "Figure for level 1.0, size 8"
 
 
 def test_sliders_can_be_left_out_and_need_values(monkeypatch):
@@ -225,7 +224,6 @@ def test_a_prediction_comes_before_the_result(shown, monkeypatch):
     assert "As you said: more." in verdict.value
     assert len(asked) == 1, "one experiment for all choices"
     assert (picture.value[:4] == b"\x89PNG") == (shown == "figure")
-    assert picture.tooltip == ("As you said: more." if shown == "figure" else None)
     assert ("41 &lt; 43 dB" in verdict.value) == (shown != "figure")
     monkeypatch.setenv("LESSONS_WIDGETS", "0")
     assert predict({"a": "less", "b": "more"}, outcome) is None

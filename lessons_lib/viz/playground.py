@@ -468,5 +468,4 @@ def _pane(
         picture.layout.width, picture.layout.object_fit = "100%", "contain"
         box = widgets.VBox([title, picture])
     title.value, picture.value = f"<b>{name}</b> {words}", png
-    picture.tooltip = f"{name}: {words}"  # a browser's name of a picture that has no other
     return box

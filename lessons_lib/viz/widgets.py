@@ -57,9 +57,6 @@ def explore(draw: Callable[..., Figure], **options: Sequence[Any]) -> widgets.VB
 
     def redraw(_change: Any = None) -> None:
         picture.value = to_png(draw(**{name: slider.value for name, slider in sliders.items()}))
-        # A browser's name of a picture that has no other.
-        chosen = ", ".join(f"{each.description} {each.label}" for each in sliders.values())
-        picture.tooltip = f"Figure for {chosen}"
 
     for slider in sliders.values():
         slider.observe(redraw, names="value")
@@ -107,7 +104,6 @@ def predict(
         text = f"{first}: {options[right]}."
         if isinstance(shown, Figure):
             picture.value, picture.layout.display = to_png(shown), ""
-            picture.tooltip = text
         else:
             text += f" {shown}"
         verdict.value = f"<p>{html.escape(text)}</p>"
