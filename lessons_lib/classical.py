@@ -35,9 +35,10 @@ class Method:
     """A denoiser by name.
 
     Attributes:
-        function: ``function(noisy, sigma, progress=None)``, from ``(1, C, H, W)`` and σ on the
-            [0, 1] scale to an estimate of the same shape; ``progress`` is called with the share
-            done, from 0 to 1.
+        function: of a denoiser ``function(noisy, sigma, progress=None)``, from ``(1, C, H, W)`` and
+            σ on the [0, 1] scale to an estimate of the same shape; ``progress`` is called with the
+            share done, from 0 to 1. Methods of other tasks are given what their task knows, see
+            `lessons_lib.tasks`.
         description: one line.
         title: what tables call it; its name, where there is none.
         lesson: the lesson that teaches it, None if none does.
@@ -87,12 +88,13 @@ def denoise_patches(
         ``(1, C, H, W)``.
 
     Raises:
-        ValueError: if the image is smaller than a patch.
+        ValueError: if the image is smaller than a patch, or is several images.
 
     Source: GroupSC eq. 2 and 5, with weights.
     Differs from the paper: each channel keeps its own mean. With one mean for all three, sparse
     codes spend their first atoms on the colour of the patch, or lose it.
     """
+    _one_image(noisy)
     height, width = noisy.shape[-2:]
     total = torch.zeros_like(noisy)
     weight_sum = torch.zeros_like(noisy[:, :1])
@@ -111,6 +113,17 @@ def denoise_patches(
         if progress is not None:
             progress(min(top + band, rows) / rows)
     return total / weight_sum
+
+
+def _one_image(noisy: Tensor) -> Tensor:
+    if len(noisy) != 1:
+        raise ValueError(f"one image is denoised at a time, not {len(noisy)}")
+    return noisy[0]
+
+
+def _for_numpy(noisy: Tensor) -> np.ndarray:
+    """``(1, C, H, W)`` as ``(H, W, C)`` in double precision."""
+    return _one_image(noisy).permute(1, 2, 0).cpu().double().numpy()
 
 
 def centre_channels(patches: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -180,13 +193,13 @@ def learn_from_image(
         ``(C * size², K)``, unit columns.
 
     Raises:
-        ValueError: if the image is smaller than a patch.
+        ValueError: if the image is smaller than a patch, or is several images.
     """
-    channels = image.shape[1]
+    picture, channels = _one_image(image), image.shape[1]
     rows, columns = (len(patch_positions(length, size)) for length in image.shape[-2:])
     per_channel = round((atoms / channels) ** 0.5) ** 2
     start = dct_dictionary(size, per_channel, channels).to(image)
-    windows = image[0].unfold(1, size, 1).unfold(2, size, 1)  # (C, rows, columns, size, size)
+    windows = picture.unfold(1, size, 1).unfold(2, size, 1)  # (C, rows, columns, size, size)
     chosen = torch.from_numpy(np.random.RandomState(seed).permutation(rows * columns)[:100_000])
     drawn = windows[:, chosen // columns, chosen % columns]  # (C, n, size, size)
     patches, _ = centre_channels(drawn.movedim(1, -1).flatten(0, 2), size)
@@ -205,7 +218,7 @@ def nlm(noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tensor
     """
     from skimage.restoration import denoise_nl_means
 
-    pixels = noisy[0].permute(1, 2, 0).double().numpy()
+    pixels = _for_numpy(noisy)
     estimate = denoise_nl_means(
         pixels,
         patch_size=5,
@@ -226,7 +239,7 @@ def bm3d(noisy: Tensor, sigma: float, progress: Progress | None = None) -> Tenso
     collaborative filtering*, 2007.
     """
     package = importlib.import_module("bm3d")
-    pixels = noisy[0].permute(1, 2, 0).double().numpy()
+    pixels = _for_numpy(noisy)
     function = package.bm3d if noisy.shape[1] == 1 else package.bm3d_rgb
     estimate = np.asarray(function(pixels, sigma)).reshape(pixels.shape)
     return torch.from_numpy(estimate).permute(2, 0, 1)[None].to(noisy)

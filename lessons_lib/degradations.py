@@ -8,7 +8,7 @@ file name): the same picture gets the same noise on every machine and in any ord
 import hashlib
 import io
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -193,14 +193,14 @@ class BicubicDown:
         scale: whole factor, at least 2. The image's sides must be multiples of it.
 
     Raises:
-        ValueError: for a factor below 2.
+        ValueError: for a factor below 2, or one that is not whole.
     """
 
     scale: int
 
     def __post_init__(self) -> None:
-        if self.scale < 2:
-            raise ValueError(f"scale must be at least 2, not {self.scale}")
+        if self.scale < 2 or self.scale != int(self.scale):
+            raise ValueError(f"scale must be a whole number from 2 on, not {self.scale}")
 
     def __call__(self, image: Tensor, key: str = "") -> Tensor:
         """``(B, C, H, W)`` to ``(B, C, H/scale, W/scale)``.
@@ -231,6 +231,5 @@ class Degradation(Protocol):
 
 def redrawn(degradation: Degradation, seed: int) -> Degradation | None:
     """The same with so many added to its seed; None if nothing in it is drawn."""
-    if isinstance(degradation, GaussianNoise):
-        return replace(degradation, seed=degradation.seed + seed)
-    return None
+    drawn: Any = degradation
+    return replace(drawn, seed=drawn.seed + seed) if hasattr(drawn, "seed") else None

@@ -155,13 +155,16 @@ def omp(
         and its share of the patches' energy.
 
     Raises:
-        ValueError: if neither limit is given, the sparsity is below 1, or the shapes do not fit.
+        ValueError: if neither limit is given, the residual is to be shorter than 0, the sparsity is
+            below 1, or the shapes do not fit.
         ModuleNotFoundError: if ``backend="spams"`` and SPAMS is not installed.
 
     Source: Elad and Aharon, *Image denoising via sparse and redundant representations*, 2006.
     """
     if residual_norm is None and sparsity is None:
         raise ValueError("give residual_norm, sparsity, or both: one of them must end the pursuit")
+    if residual_norm is not None and not residual_norm >= 0:
+        raise ValueError(f"a residual is at least 0 long, not {residual_norm}")
     if sparsity is not None and sparsity < 1:
         raise ValueError(f"a pursuit takes one atom at least, not {sparsity}")
     _require_fitting_shapes(patches, dictionary)

@@ -155,3 +155,9 @@ def test_the_dictionary_reaches_29_decibels_on_set12():
         rounded = (255 * estimate).round() / 255
         scores.append(float(psnr(rounded, clean)))
     assert math.fsum(scores) / len(scores) >= 29.0
+
+
+@pytest.mark.parametrize("name", [name for name in AVAILABLE if name != "noisy"])
+def test_several_images_are_refused(name: str):
+    with pytest.raises(ValueError, match="one image"):
+        classical.METHODS[name].function(torch.rand(2, 1, 24, 24), 0.1)

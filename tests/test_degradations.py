@@ -6,12 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lessons_lib.camera import CameraNoise
 from lessons_lib.degradations import (
     JPEG,
     BayerMosaic,
     BicubicDown,
     GaussianNoise,
     PoissonGaussianNoise,
+    VaryingNoise,
+    redrawn,
 )
 
 PATTERNS = ["RGGB", "BGGR", "GRBG", "GBRG"]
@@ -120,9 +123,26 @@ def test_degradations_leave_their_input_alone():
         lambda: BayerMosaic("RGBG"),
         lambda: JPEG(0),
         lambda: BicubicDown(1),
+        lambda: BicubicDown(2.5),  # type: ignore[arg-type]
         lambda: BicubicDown(3)(torch.zeros(1, 1, 9, 10)),
     ],
 )
 def test_impossible_settings_are_refused(make):
     with pytest.raises(ValueError, match=r"must|lies between|is RGGB|no multiple"):
         make()
+
+
+def test_all_that_draw_can_draw_again():
+    clean = torch.full((1, 3, 16, 16), 0.5)
+    drawing = (
+        GaussianNoise(0.1),
+        VaryingNoise(torch.full((1, 1, 16, 16), 0.1)),
+        PoissonGaussianNoise(10, 0.1),
+        CameraNoise(0.1, 0.05),
+    )
+    for degradation in drawing:
+        other = redrawn(degradation, 1)
+        assert other is not None
+        assert not torch.equal(other(clean), degradation(clean))
+    for degradation in (BayerMosaic("GRBG"), JPEG(20), BicubicDown(2)):
+        assert redrawn(degradation, 1) is None

@@ -24,7 +24,8 @@ def new_pages():
     network(image).sum().backward()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-print(json.dumps([[new_pages() for _ in range(3)], keep_memory(), [new_pages() for _ in range(16)]]))
+before = [new_pages() for _ in range(3)]
+print(json.dumps([before, keep_memory(), [new_pages() for _ in range(16)]]))
 """
 
 

@@ -95,6 +95,7 @@ class BiasFree(ConvolutionalModel):
     def __init__(self, config: BiasFreeConfig) -> None:
         super().__init__()
         self.config = config
+        self.width = config.width
         width, middle = config.width, range(config.layers - 2)
         self.first = convolution(config.channels, width, bias=False)
         self.middle = nn.ModuleList(convolution(width, width, bias=False) for _ in middle)
@@ -103,11 +104,6 @@ class BiasFree(ConvolutionalModel):
         )
         self.last = convolution(width, config.channels, bias=False)
         start_convolutions(self, correction=self.last)
-
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        """Channels between the layers."""
-        return self.config.width
 
     @property
     def application(self) -> Application:  # type: ignore[override]

@@ -80,11 +80,6 @@ class CBDNet(ConvolutionalModel):
             nn.init.zeros_(layer.bias)
 
     @property
-    def width(self) -> int:  # type: ignore[override]
-        """Channels of the full grid."""
-        return self.config.width
-
-    @property
     def application(self) -> Application:  # type: ignore[override]
         """Windows that equal the whole image, and begin where a square of 4 × 4 pixels does."""
         # 5 pixels for the estimator, 2 · 2 for layers on the full grid, 6 · 2 on that of half the
@@ -92,7 +87,11 @@ class CBDNet(ConvolutionalModel):
         return HaloWindows(halo=5 + 4 + 12 + 24 + 3, step=4)
 
     def estimate_noise(self, noisy: Tensor) -> Tensor:
-        """The noise's standard deviation at each pixel of ``(B, C, H, W)``, same shape."""
+        """The noise's standard deviation at each pixel of ``(B, C, H, W)``, same shape.
+
+        It has learned it from `lessons_lib.camera.CameraNoise.spread`: in linear light, before the
+        camera's mosaic and curve, not in the file.
+        """
         self.check_channels(noisy)
         return _run(self.estimator, noisy)
 

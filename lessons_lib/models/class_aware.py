@@ -58,6 +58,7 @@ class ClassAware(ConvolutionalModel):
         super().__init__()
         self.config = config
         colours, width = config.channels, config.width
+        self.width = width
         inputs = [colours] + [width - colours] * (config.layers - 1)
         outputs = [width] * (config.layers - 1) + [colours]
         self.layers = nn.ModuleList(map(convolution, inputs, outputs))
@@ -67,11 +68,6 @@ class ClassAware(ConvolutionalModel):
             assert layer.bias is not None
             nn.init.xavier_uniform_(layer.weight, generator=generator)
             nn.init.constant_(layer.bias, 0.01)
-
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        """Channels between the layers."""
-        return self.config.width
 
     def bytes_for(self, shape: tuple[int, int], precision: Precision) -> int:
         """That of the image continued on all sides."""
@@ -90,12 +86,12 @@ class ClassAware(ConvolutionalModel):
     def noise_estimates(self, noisy: Tensor) -> list[Tensor]:
         """What each layer says, ``(B, C, H, W)``; a tenth of it is added to the image.
 
-        The image is mirrored at its border, as far as the layers see.
+        The image is mirrored at its border, as far as the layers see, its last lines repeated.
         """
         self.check_channels(noisy)
         colours, around = self.config.channels, self.config.layers
         height, width = noisy.shape[-2:]
-        rows, columns = (_mirrored(n, around, noisy.device) for n in (height, width))
+        rows, columns = (_symmetric(n, around, noisy.device) for n in (height, width))
         features = noisy[..., rows[:, None], columns] - 0.5
         estimates = []
         for number, layer in enumerate(self.layers, start=1):
@@ -118,7 +114,7 @@ class ClassAware(ConvolutionalModel):
         return list(noisy + shares.cumsum(dim=0))
 
 
-def _mirrored(length: int, around: int, device: torch.device) -> Tensor:
+def _symmetric(length: int, around: int, device: torch.device) -> Tensor:
     """Indices of a line that runs on beyond both ends: … 1 0 | 0 1 … n−1 | n−1 n−2 …"""
     place = torch.arange(-around, length + around, device=device) % (2 * length)
     return torch.minimum(place, 2 * length - 1 - place)

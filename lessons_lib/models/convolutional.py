@@ -16,7 +16,8 @@ class ConvolutionalModel(Restorer):
     processors and GPUs like them, and in half precision where that is asked for.
 
     Attributes:
-        width: channels of the widest layer.
+        width: channels of the widest layer for each pixel of the image: of one that works on a
+            grid of half the size, a quarter of them.
     """
 
     width: int

@@ -66,8 +66,11 @@ class CSR(NonLocalModel):
         """
         taken = super().start_from(weights)
         if "raw_thresholds" in taken and "raw_gammas" not in taken:
+            gammas = self.gammas[:, None]
+            if self.config.levels_255:  # one Λ for each level then, the same at all steps
+                gammas = gammas.mean()
             with torch.no_grad():
-                self.raw_thresholds.div_(1 + self.gammas[:, None])
+                self.raw_thresholds.div_(1 + gammas)
         return taken
 
     def forward(

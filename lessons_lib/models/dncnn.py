@@ -66,6 +66,7 @@ class DnCNN(ConvolutionalModel):
     def __init__(self, config: DnCNNConfig) -> None:
         super().__init__()
         self.config = config
+        self.width = config.width
         width, biases = config.width, not config.batch_norm
         middle = range(config.layers - 2)
         self.first = convolution(config.channels, width)
@@ -76,11 +77,6 @@ class DnCNN(ConvolutionalModel):
         )
         self.last = convolution(width, config.channels, bias=biases)
         start_convolutions(self, correction=self.last)
-
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        """Channels between the layers."""
-        return self.config.width
 
     @property
     def application(self) -> Application:  # type: ignore[override]

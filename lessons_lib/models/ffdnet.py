@@ -60,15 +60,11 @@ class FFDNet(ConvolutionalModel):
         super().__init__()
         self.config = config
         phases, width = 4 * config.channels, config.width
+        self.width = max(1, width // 4)  # of a grid that has a quarter of the pixels
         self.first = convolution(phases + 1, width)
         self.middle = nn.ModuleList(convolution(width, width) for _ in range(config.layers - 2))
         self.last = convolution(width, phases)
         start_as_copy(self)
-
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        """Channels between the layers, of a grid that has a quarter of the pixels."""
-        return max(1, self.config.width // 4)
 
     @property
     def application(self) -> Application:  # type: ignore[override]

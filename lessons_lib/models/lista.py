@@ -7,7 +7,7 @@ learned weights in LISTA*, 2019.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,7 @@ class Lista(PatchModel):
     """
 
     config: ListaConfig
+    noise_powers: ClassVar[dict[str, int]] = {"raw_thresholds": 1}
 
     def __init__(self, config: ListaConfig, dictionary: Tensor | None = None) -> None:
         super().__init__()

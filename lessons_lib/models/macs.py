@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from lessons_lib.models.restorer import Restorer
+from lessons_lib.models.restorer import Restorer, evaluating
 
 
 def macs_per_pixel(model: Restorer, size: int = 48) -> float:
@@ -24,14 +24,10 @@ def macs_per_pixel(model: Restorer, size: int = 48) -> float:
     >>> round(macs_per_pixel(build("dncnn", {})))
     554112
     """
-    image = torch.zeros(1, model.config.channels, size, size)
-    given: dict[str, Tensor] = {"mask": torch.ones_like(image), "sigma": torch.full((1,), 0.1)}
+    image = next(model.parameters()).new_zeros(1, model.config.channels, size, size)
+    given: dict[str, Tensor] = {"mask": torch.ones_like(image), "sigma": image.new_full((1,), 0.1)}
     told = {name: given[name] for name in model.told}
-    was_training = model.training
     counter = FlopCounterMode(display=False)
-    try:
-        with torch.no_grad(), counter:
-            model.eval()(image, **told)
-    finally:
-        model.train(was_training)
+    with torch.no_grad(), evaluating(model), counter:
+        model(image, **told)
     return counter.get_total_flops() / 2 / math.prod(image.shape[-2:])

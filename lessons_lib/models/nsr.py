@@ -114,7 +114,11 @@ class NSR(ConvolutionalModel):
 
     @property
     def application(self) -> Application:  # type: ignore[override]
-        """Tiles as in training where features are pooled, else windows that equal the whole."""
+        """Tiles as in training where features are pooled, else windows that equal the whole.
+
+        Differs from the released code, which cuts tiles only where both sides have 192 pixels or
+        more, 32 apart and each with 4 mirrored pixels around it, and pools smaller images whole.
+        """
         if self.config.groups == 1 and self.config.gate != "sigmoid":
             return HaloWindows(halo=2 + 2 * self.config.blocks)
         return UniformTiles(self.config.tile)

@@ -10,10 +10,10 @@ from lessons_lib.models.windows import HaloWindows
 
 
 def receptive_field(model: Restorer) -> int:
-    """Side of the square of pixels that an estimate can depend on, ``2 · halo + 1``.
+    """Side of the square of pixels that an estimate can depend on, ``2 · halo + step``.
 
-    That is ``2d + 1`` for ``d`` layers of 3 × 3. On a coarser grid a pixel's place in its cell
-    decides how far it sees to which side; the halo is the farthest.
+    That is ``2d + 1`` for ``d`` layers of 3 × 3, and ``4d + 2`` on a grid of half the size, where
+    the four pixels of a cell see the same.
 
     Raises:
         ValueError: for a model that is not applied in `HaloWindows`.
@@ -24,7 +24,7 @@ def receptive_field(model: Restorer) -> int:
     """
     if not isinstance(model.application, HaloWindows):
         raise ValueError(f"{type(model).__name__} has no halo to tell its receptive field by")
-    return 2 * model.application.halo + 1
+    return 2 * model.application.halo + model.application.step
 
 
 def effective_receptive_field(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lessons_lib.models import fast
-from lessons_lib.models.restorer import PRECISIONS, Precision, Restorer, Settings
+from lessons_lib.models.restorer import PRECISIONS, Precision, Restorer, Settings, evaluating
 from lessons_lib.ops.noise_level import estimate_sigma
 
 # Quarter turns, and whether the image is mirrored before them.
@@ -31,7 +31,7 @@ def restore(
     """Estimate an image of any size, the way the model wants to be applied.
 
     Args:
-        model: for the image's channels.
+        model: for the image's channels. It is applied in evaluation mode, and left in its own.
         degraded: ``(B, C, H, W)``, any size, on the model's device.
         sigma: noise of the image on the [0, 1] scale, where it is not what the model was trained
             for; of several images also ``(B,)``. The image is then multiplied so that its noise is,
@@ -40,21 +40,24 @@ def restore(
             1, H, W)`` of it.
         tile: side of the tiles at most, of models that work in tiles; they are spread evenly, see
             `lay_tiles`.
-        overlap: pixels that neighbouring tiles share at least. ``patch − 1``, where not given,
-            codes nearly every patch once; the paper's finest, 44 pixels of 56, gains 0.04 dB and
-            takes 13 times as long.
-        memory: bytes to be used besides the image itself; by default a part of a GPU's, or what is
+        overlap: pixels that neighbouring tiles share at least. Where not given, models of patches
+            take ``patch − 1``, which codes nearly every patch once; the paper's finest, 44 pixels
+            of 56, gains 0.04 dB and takes 13 times as long. For others see `UniformTiles`.
+        memory: bytes to be used besides the image itself; by default 4 GB of a GPU's, or what is
             fastest for each core of a processor. One tile or window is the least. Each core has
             some of its own as far as memory goes.
         precision: "reference" is the model's own forward pass. "fp32" and "bf16" are its fast form
             in the precision of their name, where it has one; "auto" takes the faster of the two
             that is good enough, see `resolve_precision`. The fast form of a network is folded
-            first, see `Restorer.for_inference`.
+            first, see `Restorer.for_inference`. On an NVIDIA GPU PyTorch computes convolutions of
+            float32 in TF32, with 10 bits, unless `torch.backends.cudnn.conv.fp32_precision` says
+            otherwise.
         neighbours: patches that each patch is compared with, see `BandedSimilarity`; all of the
             window where not given. For the fast form of a model that compares patches.
         mask: ``(1 or B, C, H, W)``, 1 where a value was measured, as `BayerMosaic.mask` makes it.
         multi_view: whether the image is restored in all of its eight views, turned and mirrored,
-            and the mean taken: some hundredths of a decibel better, eight times the work. Timofte,
+            and the mean taken (geometric self-ensemble): some hundredths of a decibel better, eight
+            times the work. Timofte,
             Rothe, Van Gool, *Seven ways to improve example-based single image super resolution*,
             2016.
         progress: called with the share done, from 0 to 1.
@@ -64,7 +67,8 @@ def restore(
 
     Raises:
         ValueError: if the channels differ, the overlap leaves no step, sigma is given and not known
-            of the model, or something is given where it means nothing to the model.
+            of the model, sigma or the mask has another shape than such an image's or values that no
+            noise has, or something is given where it means nothing to the model.
     """
     model.check_channels(degraded)
     factor, level = brightness(model, degraded, sigma)
@@ -80,23 +84,28 @@ def restore(
     if mask is not None:
         if "mask" not in model.told:
             raise ValueError(f"{type(model).__name__} knows of no mask")
+        if mask.shape[1:] != degraded.shape[1:] or len(mask) not in (1, len(degraded)):
+            raise ValueError(
+                f"a mask of {tuple(mask.shape)} is not one of {tuple(degraded.shape)} images"
+            )
         told["mask"] = mask
     if level is not None:
         told["sigma"] = level
-    worker = model if precision == "reference" else model.for_inference()
     views = VIEWS if multi_view else VIEWS[:1]
     restored: Tensor | None = None
-    for number, view in enumerate(views):
+    with evaluating(model):
+        worker = model if precision == "reference" else model.for_inference()
+        for number, view in enumerate(views):
 
-        def tell(share: float, number: int = number) -> None:
-            if progress is not None:
-                progress((number + share) / len(views))
+            def tell(share: float, number: int = number) -> None:
+                if progress is not None:
+                    progress((number + share) / len(views))
 
-        settings = Settings(precision, memory, tile, overlap, neighbours, tell)
-        seen = {name: _turned(value, view) for name, value in told.items()}
-        found = worker.application(worker, _turned(factor * degraded, view), seen, settings)
-        found = _turned_back(found, view)
-        restored = found if restored is None else restored.add_(found)
+            settings = Settings(precision, memory, tile, overlap, neighbours, tell)
+            seen = {name: _turned(value, view) for name, value in told.items()}
+            found = worker.application(worker, _turned(factor * degraded, view), seen, settings)
+            found = _turned_back(found, view)
+            restored = found if restored is None else restored.add_(found)
     assert restored is not None
     return restored.div_(len(views) * factor)
 
@@ -147,8 +156,8 @@ def brightness(
     Raises:
         ValueError: see `restore`.
     """
-    if isinstance(sigma, Tensor) and sigma.dim() != 1 and not model.takes_maps:
-        raise ValueError(f"{type(model).__name__} takes one number for the noise, not a map")
+    if sigma is not None:
+        sigma = _checked(sigma, model, degraded)
     if model.loudest is None:
         if sigma is None:
             return 1.0, None
@@ -156,18 +165,45 @@ def brightness(
             raise ValueError("the noise that the model was trained for is not known: set its sigma")
         if isinstance(sigma, Tensor):
             return (model.sigma / sigma)[:, None, None, None], None
-        return model.sigma / float(sigma), None
+        return model.sigma / sigma, None
     if sigma is None and "sigma" not in model.told:
         return 1.0, None  # nobody says how much noise there is, and nobody asks
     if isinstance(sigma, Tensor) and sigma.dim() != 1:
-        noise = sigma.to(degraded).expand(len(degraded), 1, *degraded.shape[-2:])
+        noise = sigma.expand(len(degraded), 1, *degraded.shape[-2:])
         loudest = noise.amax((1, 2, 3))
     else:
-        found = estimate_sigma(degraded) if sigma is None else torch.as_tensor(sigma)
-        noise = loudest = found.to(degraded).expand(len(degraded))
+        if sigma is None:
+            found = estimate_sigma(degraded)
+        else:
+            found = torch.as_tensor(sigma, dtype=degraded.dtype, device=degraded.device)
+        noise = loudest = found.expand(len(degraded))
     # Images louder than the loudest level are made darker.
     factor = (model.loudest / loudest).clamp_max(1)
     wide = factor[:, None, None, None]
     if "sigma" not in model.told:
         return wide, None
     return wide, noise * factor.reshape(-1, *[1] * (noise.dim() - 1))
+
+
+def _checked(sigma: float | Tensor, model: Restorer, degraded: Tensor) -> float | Tensor:
+    """Noise as a number, or as a tensor with the images.
+
+    Raises:
+        ValueError: if its shape does not fit the images or the model, or it is not finite, is
+            negative, or is 0 where the image would be divided by it.
+    """
+    if not isinstance(sigma, Tensor) or sigma.dim() == 0:
+        sigma, values = float(sigma), torch.tensor(float(sigma))
+    else:
+        sigma = values = sigma.to(degraded)
+        if sigma.dim() > 1 and not model.takes_maps:
+            raise ValueError(f"{type(model).__name__} takes one number for the noise, not a map")
+        rest = () if sigma.dim() == 1 else (1, *degraded.shape[-2:])
+        if len(sigma) not in (1, len(degraded)) or sigma.shape[1:] != rest:
+            raise ValueError(
+                f"noise of shape {tuple(sigma.shape)} is not that of {tuple(degraded.shape)} images"
+            )
+    least = values.min().item()
+    if not values.isfinite().all() or least < 0 or (least == 0 and model.loudest is None):
+        raise ValueError(f"noise is positive and finite, not {least:g}")
+    return sigma

@@ -5,7 +5,8 @@ photograph of any size and what its training needs to know stand beside that, as
 outside has to ask which model it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, cast, get_args
 
@@ -75,12 +76,13 @@ class Restorer(nn.Module):
         starts_from_dictionary: whether it is built from a dictionary of ``config.atoms`` patches of
             side ``config.patch``, as `lessons_lib.training` learns it.
         finds_noise: whether it has a method ``estimate_noise`` that says how strong the noise is at
-            each pixel of an image, ``(B, C, H, W)``.
+            each pixel of an image, ``(B, C, H, W)``, in the unit of the maps that it learned from.
         repeats: whether it repeats one step with weights ``C`` and ``D``, so that steps that are
             too long blow up, see `lessons_lib.training.stability`.
         noise_powers: an image s times as bright, noise and all, should give an estimate s times as
             bright. It does if each of these weights is multiplied by this power of s. So a model
-            for one noise level starts where another one's training ended.
+            for one noise level starts where another one's training ended. Empty where no such
+            powers are known: networks with biases have none.
     """
 
     config: Any
@@ -163,3 +165,18 @@ class Restorer(nn.Module):
                 f"expected (B, {channels}, H, W) with sides of {smallest} pixels at least, "
                 f"got {tuple(image.shape)}"
             )
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have a model in evaluation mode for a while, and each of its layers as it was afterwards.
+
+    In training mode a normalisation would count what it sees among its statistics.
+    """
+    modes = [(layer, layer.training) for layer in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode

@@ -26,7 +26,8 @@ class Gate(nn.Module):
         kind: σ. "softmax"; "sigmoid", as CondConv has it, which chooses nothing; "hard", one group
             alone; "gumbel", which draws a group in training, with the gradient of a softmax, and is
             "hard" else.
-        temperature: what a softmax's logits are divided by: the smaller, the harder.
+        temperature: what a softmax's logits are divided by: the smaller, the harder. Of "gumbel" it
+            shapes the gradient; which group is drawn does not depend on it.
         depth: layers of the MLP, 1 or 2.
 
     Raises:
@@ -57,15 +58,15 @@ class Gate(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Gates ``(B, k, d)`` of features ``(B, C, H, W)``, which are pooled over H and W."""
         logits = self.layers(features.mean(dim=(2, 3)))
-        logits = logits.unflatten(1, (self.groups, self.cardinality)) / self.temperature
+        logits = logits.unflatten(1, (self.groups, self.cardinality))
         if self.kind == "sigmoid":
-            return torch.sigmoid(logits)
+            return torch.sigmoid(logits / self.temperature)
         if self.kind == "gumbel" and self.training:
-            return gumbel_softmax(logits, hard=True, dim=1)
+            return gumbel_softmax(logits, self.temperature, hard=True, dim=1)
         if self.kind in ("gumbel", "hard"):
             best = logits.argmax(dim=1, keepdim=True)
             return torch.zeros_like(logits).scatter_(1, best, 1.0)
-        return torch.softmax(logits, dim=1)
+        return torch.softmax(logits / self.temperature, dim=1)
 
 
 class SparseConv2d(nn.Module):
@@ -195,7 +196,8 @@ def sparsify(model: Model, groups: int, cardinality: int = 1, **options: Any) ->
 
     Every 3 × 3 convolution, or larger, whose outputs the cardinality divides becomes a
     `SparseConv2d` with its kernel k times over. So the copy computes what the network does, until
-    it is trained.
+    it is trained. Of one of the library's models only ``forward`` is meant from then on: `restore`
+    would still take it for what it was, which pools nothing and can be folded.
 
     Args:
         model: any network of `torch.nn.Conv2d` with stride 1, one group, and padding that keeps the
@@ -203,6 +205,9 @@ def sparsify(model: Model, groups: int, cardinality: int = 1, **options: Any) ->
         groups: sparsity groups k.
         cardinality: cardinal groups d.
         **options: further ones of `SparseConv2d`; its gate must be one whose gates sum to 1.
+
+    Raises:
+        ValueError: for sigmoid gates, which do not; see `SparseConv2d`.
     """
     if options.get("gate") == "sigmoid":
         raise ValueError("sigmoid gates do not sum to 1, so the network would change")

@@ -27,7 +27,8 @@ class HaloWindows:
     columns as well.
 
     Args:
-        halo: pixels around a pixel that its estimate depends on: the radius of the receptive field.
+        halo: pixels around a pixel, or around its cell of the coarser grid, that its estimate
+            depends on.
         step: windows begin at multiples of it, as a network that works on a coarser grid needs.
 
     Raises:

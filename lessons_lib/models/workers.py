@@ -59,7 +59,7 @@ def share_out(
         memory: in bytes; where not given, `GPU_MEMORY`, or so much for each core.
         one: bytes that one job takes.
         device: where.
-        precision: "reference", the yardstick, keeps to one job at a time.
+        precision: "reference", the yardstick, keeps to one worker.
         per_core: bytes.
     """
     cores = 1

@@ -27,7 +27,7 @@ def rgb_to_ycbcr(rgb: Tensor) -> Tensor:
     """Convert ``(..., 3, H, W)`` RGB in ``[0, 1]`` to YCbCr in ``[0, 1]``, studio range.
 
     Raises:
-        ValueError: if there are not three channels.
+        ValueError: if there are not three channels, or they hold whole numbers.
 
     >>> (rgb_to_ycbcr(torch.ones(3, 1, 1)).flatten() * 255).round().tolist()
     [235.0, 128.0, 128.0]
@@ -39,7 +39,7 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     """The inverse of `rgb_to_ycbcr`, not clipped.
 
     Raises:
-        ValueError: if there are not three channels.
+        ValueError: if there are not three channels, or they hold whole numbers.
     """
     return _mix(torch.linalg.inv(_TO_YCBCR), ycbcr - _OFFSET.to(ycbcr)[:, None, None])
 
@@ -48,12 +48,19 @@ def rgb_to_luma(rgb: Tensor) -> Tensor:
     """Y of ``(..., 3, H, W)`` RGB, as ``(..., 1, H, W)``.
 
     Raises:
-        ValueError: if there are not three channels.
+        ValueError: if there are not three channels, or they hold whole numbers.
     """
     return _mix(_TO_YCBCR[:1], rgb) + _OFFSET[0].to(rgb)
+
+
+def to_luma(image: Tensor) -> Tensor:
+    """Y of ``(B, 3, H, W)`` RGB; gray ``(B, 1, H, W)`` is taken for luma as it is."""
+    return rgb_to_luma(image) if image.shape[1] == 3 else image
 
 
 def _mix(matrix: Tensor, image: Tensor) -> Tensor:
     if image.dim() < 3 or image.shape[-3] != 3:
         raise ValueError(f"expected (..., 3, H, W), got {tuple(image.shape)}")
+    if not image.is_floating_point():
+        raise ValueError(f"expected numbers from 0 to 1, got {image.dtype}")
     return torch.einsum("ij,...jhw->...ihw", matrix.to(image), image)

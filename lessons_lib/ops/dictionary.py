@@ -148,12 +148,17 @@ def learn_dictionary(
         ``(m, K)``, unit columns.
 
     Raises:
-        ValueError: if there are fewer patches than atoms and no initial dictionary.
+        ValueError: if there are fewer patches than atoms and no initial dictionary, or the initial
+            one has another number of atoms; or if λ is not positive.
         ModuleNotFoundError: if ``backend="spams"`` and SPAMS is not installed.
 
     Source: Mairal, Bach, Ponce, Sapiro, *Online learning for matrix factorization and sparse
     coding*, JMLR 2010; GroupSC §3.6 starts all its models from it.
     """
+    if not lam > 0:
+        raise ValueError(f"the weight of the l1 norm must be positive, not {lam}")
+    if initial is not None and initial.shape[1] != atoms:
+        raise ValueError(f"{initial.shape[1]} atoms cannot start a dictionary of {atoms}")
     spams = choose_backend(backend)
     samples = patches.detach().cpu().double().numpy()
     order = np.random.RandomState(seed).permutation(samples.shape[1])

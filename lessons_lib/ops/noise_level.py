@@ -94,7 +94,7 @@ def estimate_noise(image: Tensor) -> NoiseEstimate:
 def correlated_rms(image: Tensor) -> float | None:
     """Root mean square of the correlated noise of an image; None if none is found.
 
-    Args and errors as of `estimate_noise`, of which it is the one half; `estimate_sigma` the other.
+    The first half of `estimate_noise`, with its arguments and errors.
     """
     energies = _energies(image.detach()[0].cpu().double())
     if energies.shape[-1] < LEAST_BLOCKS:
@@ -185,14 +185,19 @@ def _energies(planes: Tensor) -> Tensor:
     height, width = planes.shape[-2:]
     # An odd step meets the blocks of a JPEG file everywhere, not always at the same place.
     stride = math.isqrt(height * width // BLOCKS) | 1
-    rows, columns = (patch_positions(length, BLOCK, stride) for length in (height, width))
+    # A large photograph's samples may have gaps between them.
+    rows, columns = (
+        torch.tensor([*range(0, length - BLOCK, stride), length - BLOCK])
+        for length in (height, width)
+    )
     whole = torch.stack([_whole(plane[None, None], BLOCK)[0, 0] for plane in planes]).all(dim=0)
     usable = whole[rows][:, columns].flatten()
     if usable.sum() < LEAST_BLOCKS:
         usable = torch.ones_like(usable)
     basis = dct_dictionary(BLOCK, BLOCK**2).double()
-    patches = (extract_patches(plane[None, None], BLOCK, stride)[0, :, usable] for plane in planes)
-    return torch.stack([(basis.T @ channel).square() for channel in patches])
+    windows = (plane.unfold(0, BLOCK, 1).unfold(1, BLOCK, 1) for plane in planes)
+    patches = (all_of[rows][:, columns].flatten(2).flatten(0, 1)[usable] for all_of in windows)
+    return torch.stack([(channel @ basis).T.square() for channel in patches])
 
 
 def _spectrum(energies: Tensor, share: float) -> Tensor:
@@ -213,7 +218,7 @@ def _spectrum(energies: Tensor, share: float) -> Tensor:
         for judged in (black, ~black):
             smooth = relative[:, judged].sum(dim=(0, 1)).topk(count, largest=False).indices
             spectrum[:, ~judged] = energies[:, ~judged][..., smooth].mean(dim=-1)
-    # Of the mean nobody knows what is noise: it is taken to be as the next waves are.
+    # A patch's mean is mostly picture: its noise is taken to be that of the two longest waves.
     spectrum[:, 0] = (spectrum[:, 1] + spectrum[:, BLOCK]) / 2
     return spectrum
 

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def patch_positions(length: int, size: int, stride: int = 1) -> Tensor:
+def patch_positions(
+    length: int, size: int, stride: int = 1, device: torch.device | None = None
+) -> Tensor:
     """First pixels of the patches along one axis.
 
     They lie ``stride`` apart; where the last regular patch ends before the border, one more is set
@@ -19,6 +21,7 @@ def patch_positions(length: int, size: int, stride: int = 1) -> Tensor:
         length: pixels along the axis.
         size: side of a patch, at most ``length``.
         stride: distance between neighbouring patches, between 1 and ``size``.
+        device: where the positions are to be.
 
     Returns:
         Increasing positions, an integer tensor.
@@ -35,11 +38,13 @@ def patch_positions(length: int, size: int, stride: int = 1) -> Tensor:
         raise ValueError(f"a patch of {size} pixels does not fit into {length} pixels")
     if not 1 <= stride <= size:
         raise ValueError(f"stride {stride} must lie between 1 and the patch size {size}")
-    # Plain numbers until the end: torch.compile would cut a model in two at a question to a tensor.
-    positions = list(range(0, length - size + 1, stride))
-    if positions[-1] != length - size:
-        positions.append(length - size)
-    return torch.tensor(positions)
+    last = length - size
+    positions = torch.arange(0, last + 1, stride, device=device)
+    # Asked of plain numbers: torch.compile would cut a model in two at a question to a tensor, and
+    # a GPU would have to be waited for.
+    if last % stride:
+        positions = torch.cat([positions, torch.full((1,), last, device=device)])
+    return positions
 
 
 def extract_patches(image: Tensor, size: int, stride: int = 1) -> Tensor:
@@ -63,8 +68,8 @@ def extract_patches(image: Tensor, size: int, stride: int = 1) -> Tensor:
     torch.Size([1, 192, 299])
     """
     batch, channels, height, width = image.shape
-    rows = patch_positions(height, size, stride).to(image.device)
-    columns = patch_positions(width, size, stride).to(image.device)
+    rows = patch_positions(height, size, stride, image.device)
+    columns = patch_positions(width, size, stride, image.device)
     if stride == 1:
         return F.unfold(image, size)
     windows = image.unfold(2, size, 1).unfold(3, size, 1)  # (B, C, rows, columns, size, size)
@@ -91,8 +96,8 @@ def overlap_add(patches: Tensor, shape: tuple[int, int], size: int, stride: int 
     Source: GroupSC eq. 2, the sum of R_i D α_i without its average.
     """
     batch, entries, count = patches.shape
-    rows = patch_positions(shape[0], size, stride).to(patches.device)
-    columns = patch_positions(shape[1], size, stride).to(patches.device)
+    rows = patch_positions(shape[0], size, stride, patches.device)
+    columns = patch_positions(shape[1], size, stride, patches.device)
     if count != len(rows) * len(columns):
         raise ValueError(f"{shape} holds {len(rows) * len(columns)} patches, not {count}")
     if entries % size**2:
@@ -119,14 +124,16 @@ def patch_counts(
 
     Source: GroupSC §3.6, "pixels close to the image border belong to fewer patches".
     """
-    down, across = (_axis_counts(length, size, stride).to(device) for length in shape)
+    down, across = (_axis_counts(length, size, stride, device) for length in shape)
     return (down[:, None] * across)[None, None]
 
 
-def _axis_counts(length: int, size: int, stride: int) -> Tensor:
-    covered = (patch_positions(length, size, stride)[:, None] + torch.arange(size)).flatten()
+def _axis_counts(length: int, size: int, stride: int, device: torch.device | None) -> Tensor:
+    first = patch_positions(length, size, stride, device)
+    covered = (first[:, None] + torch.arange(size, device=device)).flatten()
     # Not bincount, whose length torch.compile cannot know: it would compile no model as a whole.
-    return torch.zeros(length).index_add(0, covered, torch.ones(len(covered)))
+    once = torch.ones(len(covered), device=device)
+    return torch.zeros(length, device=device).index_add(0, covered, once)
 
 
 def overlap_average(

@@ -57,18 +57,20 @@ def imresize(image: Tensor, scale: float) -> Tensor:
     """Resize ``(..., H, W)`` by bicubic convolution, with antialiasing when shrinking.
 
     Args:
-        image: any range; the result is not clipped and overshoots at edges.
+        image: floating point of any range; the result is not clipped and overshoots at edges.
         scale: size after divided by size before, the same for both axes.
 
     Returns:
         ``(..., ceil(H * scale), ceil(W * scale))``.
 
     Raises:
-        ValueError: if ``scale`` is not positive.
+        ValueError: if ``scale`` is not positive, or the image holds whole numbers.
 
     >>> imresize(torch.full((1, 1, 9, 12), 0.25), 1 / 3).shape
     torch.Size([1, 1, 3, 4])
     """
+    if not image.is_floating_point():
+        raise ValueError(f"an image in floating point is resized, not in {image.dtype}")
     down = resize_matrix(image.shape[-2], scale).to(image)
     across = resize_matrix(image.shape[-1], scale).to(image)
     return down @ image @ across.T

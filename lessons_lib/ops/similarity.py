@@ -104,8 +104,8 @@ def block_matching(
     (torch.Size([1, 3, 54]), [0, 1, 2, 3, 4])
     """
     height, width = image.shape[-2:]
-    rows = patch_positions(height, size, stride).to(image.device)
-    columns = patch_positions(width, size, stride).to(image.device)
+    rows = patch_positions(height, size, stride, image.device)
+    columns = patch_positions(width, size, stride, image.device)
     across = width - size + 1
     reach = _reach(window)
     fewest = min(reach + 1, height - size + 1) * min(reach + 1, across)

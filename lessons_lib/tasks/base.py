@@ -77,7 +77,8 @@ class Posed:
     Attributes:
         planes: ``(1, C, H, W)``, to be restored.
         degradation: what happened to them.
-        words: what is done to them, and with what knowledge: two pieces of a sentence.
+        words: what is done to them, and with what knowledge: two pieces of a sentence, such as
+            "denoised" and "at sigma 25".
         notes: what a user should know of it, a line each.
         method: the method to take where none is named; empty for the one that scores best.
     """

@@ -73,14 +73,13 @@ class Camera(Blind):
     def examples(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
         """Crops of all levels and patterns, half of them compressed; told the map ``noise``."""
         noisy, maps = [], []
+        lowest, highest = QUALITIES
         for crop in pixels.split(1):
-            camera = CameraNoise(
-                shot=generator.uniform(0, SHOT),
-                read=generator.uniform(0, READ),
-                pattern=PATTERNS[generator.integers(4)],
-                quality=int(generator.integers(*QUALITIES)) if generator.integers(2) else 0,
-                seed=int(generator.integers(2**31)),
-            )
+            shot, read = generator.uniform(0, SHOT), generator.uniform(0, READ)
+            pattern = PATTERNS[generator.integers(4)]
+            # The lower and the upper quality are drawn as often as those between them.
+            quality = int(generator.integers(lowest, highest + 1)) if generator.integers(2) else 0
+            camera = CameraNoise(shot, read, pattern, quality, seed=int(generator.integers(2**31)))
             noisy.append(camera(crop))
             maps.append(camera.spread(crop))
         return Examples(pixels, torch.cat(noisy), {"noise": torch.cat(maps)}, alike(pixels))

@@ -11,7 +11,7 @@ from lessons_lib.classical import Method
 from lessons_lib.degradations import BicubicDown
 from lessons_lib.images import ImageError
 from lessons_lib.images.photo import MAX_PIXELS
-from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from lessons_lib.ops.colour import rgb_to_ycbcr, to_luma, ycbcr_to_rgb
 from lessons_lib.ops.resize import imresize
 from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task, alike, in_colour
 
@@ -105,7 +105,7 @@ class Enlarge(Task):
             raise ImageError(
                 f"{path}: would have more than {MAX_PIXELS // 1_000_000} million pixels"
             )
-        planes = rgb_to_luma(pixels) if pixels.shape[1] == 3 else pixels
+        planes = to_luma(pixels)
         return Posed(planes, self.degradation(value), ("enlarged", f"{value} times"))
 
     def finish(self, pixels: Tensor, estimate: Tensor) -> Tensor:
@@ -135,13 +135,14 @@ class Enlarge(Task):
 
     def training_image(self, image: Tensor, channels: int, goal: Goal) -> Tensor:
         """Luma; and for a model that does not enlarge, what is left of it at each scale."""
-        luma = rgb_to_luma(image) if image.shape[1] == 3 else image
+        luma = to_luma(image)
         scales = (goal.scale,) if goal.scale else USUAL
         whole = math.lcm(*scales)
         height, width = (side // whole * whole for side in luma.shape[-2:])
         luma = (luma[..., :height, :width] * 255).round() / 255
         if goal.enlarges > 1:
             return luma
+        # Kept in 8 bits, which end at black and white; `seen` does not clip.
         blurred = [imresize(imresize(luma, 1 / scale), scale).clamp(0, 1) for scale in scales]
         return torch.cat([luma, *blurred], dim=1)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from lessons_lib.classical import Method
 from lessons_lib.degradations import JPEG
 from lessons_lib.images import ImageError, Photo, jpeg_quality
-from lessons_lib.ops.colour import rgb_to_luma, rgb_to_ycbcr, ycbcr_to_rgb
+from lessons_lib.ops.colour import rgb_to_ycbcr, to_luma, ycbcr_to_rgb
 from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task, alike, in_colour
 
 # Weights for files much worse or better than a file would take its detail for artefacts, or leave
@@ -74,7 +74,7 @@ class MendJPEG(Task):
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """Its luma."""
-        planes = rgb_to_luma(pixels) if pixels.shape[1] == 3 else pixels
+        planes = to_luma(pixels)
         return Posed(planes, JPEG(value), ("restored", f"from JPEG quality {value}"))
 
     def finish(self, pixels: Tensor, estimate: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class MendJPEG(Task):
 
     def training_image(self, image: Tensor, channels: int, goal: Goal) -> Tensor:
         """Luma, and luma compressed: blocks lie anywhere in a crop that is cut afterwards."""
-        luma = rgb_to_luma(image) if image.shape[1] == 3 else image
+        luma = to_luma(image)
         return torch.cat([luma, JPEG(goal.quality)(luma)], dim=1)
 
     def examples(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:

@@ -28,9 +28,8 @@ class Denoise(Task):
     option = "sigma"
     required = True
     tables = ("gray denoising", "color denoising")
-    also: ClassVar[tuple[str, ...]] = (
-        "blind",
-    )  # once its level is known, any noise can be made that of the training
+    # Once its level is known, any noise can be made that of the training.
+    also: ClassVar[tuple[str, ...]] = ("blind",)
     quick = "dictionary"
     aims_at = "sigma_255"
     mark = ""

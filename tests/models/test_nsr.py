@@ -179,6 +179,17 @@ def test_a_cold_softmax_chooses_and_a_hot_one_averages():
     assert set(hard.unique().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 10.0])
+def test_a_temperature_does_not_change_which_group_gumbel_draws(temperature):
+    gate = Gate(1, 2, 1, "gumbel", temperature).train()
+    with torch.no_grad():
+        gate.layers[0].weight.zero_()
+        gate.layers[0].bias.copy_(torch.tensor([1.0, 0.0]))
+    torch.manual_seed(0)
+    drawn = gate(torch.zeros(4000, 1, 2, 2)).mean(dim=0)[:, 0]
+    torch.testing.assert_close(drawn, torch.tensor([1.0, 0.0]).softmax(0), rtol=0, atol=0.03)
+
+
 def test_gumbel_draws_in_training_and_hears_of_the_error():
     torch.manual_seed(0)
     layer = moved(SparseConv2d(3, 4, groups=4, cardinality=2, gate="gumbel"))

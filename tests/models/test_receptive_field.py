@@ -23,6 +23,20 @@ def test_nothing_beyond_the_theoretical_field_and_something_at_its_rim(layers):
     assert (columns.min(), columns.max()) == (9 - layers, 9 + layers)
 
 
+def test_pixels_of_a_cell_see_the_same_of_a_coarser_grid():
+    model = build("ffdnet", {"layers": 4, "width": 4}).double().eval()
+    side = receptive_field(model)
+    assert side == 2 * (2 * 4 + 1)
+    with torch.no_grad():
+        for layer in (model.first, *model.middle, model.last):
+            layer.weight.abs_()  # so that nothing cancels
+    for row in (16, 17):  # the centre, in the upper and in the lower line of a cell
+        field = effective_receptive_field([model], draw(1, 1, 2 * row, 34), 0.1)
+        rows, columns = field.nonzero(as_tuple=True)
+        assert (rows.min(), rows.max()) == (16 - 8, 16 + 9)
+        assert (columns.min(), columns.max()) == (16 - 8, 16 + 9)
+
+
 def test_slopes_are_what_a_small_change_changes():
     models = [build("ffdnet", {"layers": 3, "width": width}).double().eval() for width in (4, 6)]
     images, told = draw(2, 1, 6, 6), torch.tensor([0.1, 0.1]).double()

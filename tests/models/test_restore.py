@@ -142,3 +142,75 @@ def test_a_network_that_sees_no_directions_gains_nothing_from_views():
                 )
     image = torch.rand(2, 1, 20, 17)
     torch.testing.assert_close(restore(model, image, multi_view=True), restore(model, image))
+
+
+def test_a_model_in_training_is_applied_as_when_it_is_not_and_left_alone():
+    model = build("dncnn", {"layers": 4, "width": 6})
+    model.middle[0].eval()  # as somebody who trains the rest would have it
+    image = draw(1, 1, 30, 20)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [layer.training for layer in model.modules()]
+    restored = restore(model, image, precision="reference")
+    assert [layer.training for layer in model.modules()] == modes
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    model.eval()
+    assert torch.equal(restored, restore(model, image, precision="reference"))
+    torch.testing.assert_close(restored, restore(model, image, memory=1.0), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dncnn", "ffdnet"])
+def test_noise_is_taken_as_a_number_in_any_form(name):
+    model = build(name, {"layers": 3, "width": 8}).eval()
+    model.sigma = 0.2
+    images = draw(2, 1, 12, 10)
+    wanted = restore(model, images, 0.1)
+    for sigma in (
+        torch.tensor(0.1),
+        torch.tensor([0.1]),
+        torch.tensor([0.1, 0.1]),
+        torch.tensor([0.1, 0.1], dtype=torch.float64),
+    ):
+        torch.testing.assert_close(restore(model, images, sigma), wanted, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "sigma",
+    [
+        0.0,
+        -0.1,
+        float("nan"),
+        float("inf"),
+        torch.tensor([0.1, 0.0]),
+        torch.tensor([0.1, 0.1, 0.1]),
+        torch.full((2, 1, 12, 10), 0.1),
+    ],
+    ids=str,
+)
+def test_what_is_no_noise_of_the_images_is_refused(sigma):
+    model = build("dncnn", {"layers": 3, "width": 8}).eval()
+    model.sigma = 0.2
+    with pytest.raises(ValueError, match="noise"):
+        restore(model, draw(2, 1, 12, 10), sigma)
+
+
+@pytest.mark.parametrize(
+    "sigma",
+    [
+        -0.1,
+        torch.full((1, 1, 12, 9), 0.1),
+        torch.full((2, 2, 12, 10), 0.1),
+        torch.full((1, 1, 12, 10), -0.1),
+    ],
+    ids=["negative", "narrower", "of two channels", "negative map"],
+)
+def test_a_map_of_the_noise_fits_the_images(sigma):
+    model = build("ffdnet", {"layers": 3, "width": 8}).eval()
+    with pytest.raises(ValueError, match="noise"):
+        restore(model, draw(2, 1, 12, 10), sigma)
+
+
+def test_a_mask_fits_the_images():
+    model = build("sc", LOCAL)
+    with pytest.raises(ValueError, match="mask"):
+        restore(model, draw(1, 1, 12, 12), mask=torch.ones(1, 1, 20, 20))

@@ -116,6 +116,10 @@ def test_learning_from_too_little_is_refused(patches):
         learn_dictionary(patches[:, :30], 64, 0.1)
     with pytest.raises(ValueError, match="backend is"):
         learn_dictionary(patches, 8, 0.1, backend="matlab")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="25 atoms cannot start a dictionary of 64"):
+        learn_dictionary(patches, 64, 0.1, initial=torch.rand(36, 25))
+    with pytest.raises(ValueError, match="positive, not 0"):
+        learn_dictionary(patches, 8, 0.0)
 
 
 @pytest.mark.parametrize("backend", ["pytorch", pytest.param("spams", marks=needs_spams)])

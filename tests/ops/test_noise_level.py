@@ -143,3 +143,17 @@ def test_one_image_is_judged_at_a_time_and_a_small_one_by_the_finest_waves_alone
         estimate_noise(torch.rand(2, 1, 40, 40))
     assert estimate_noise(correlated(torch.zeros(1, 1, 40, 40), 0.1)).white
     assert estimate_noise(torch.full((1, 3, 80, 80), 0.3)).white
+
+
+@pytest.mark.parametrize("shape", [(1000, 1000), (16, 60_000), (2400, 1800)])
+def test_photographs_of_megapixels_are_sampled_with_gaps(shape):
+    """Once more than one place in eight is skipped between two that are looked at."""
+    generator = torch.Generator().manual_seed(0)
+    flat = 0.5 + 0.1 * torch.randn(1, 1, *shape, generator=generator)
+    found = estimate_noise(flat)
+    assert found.white
+    assert found.sigma == pytest.approx(0.1, rel=0.05)
+    if min(shape) > 100:
+        found = estimate_noise(correlated(torch.full((1, 3, *shape), 0.5), 0.1))
+        assert not found.white
+        assert found.sigma > 3 * found.finest

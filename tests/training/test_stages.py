@@ -211,3 +211,23 @@ def test_csr_shares_the_thresholds_of_sc_between_its_two_pulls():
     second.start_from(first.state_dict())
     torch.testing.assert_close(second.thresholds, first.thresholds)
     torch.testing.assert_close(second.gammas, first.gammas)
+
+
+def test_csr_of_several_levels_takes_theirs():
+    """One Λ for each level serves all steps, so it is shared by the mean γ."""
+    sizes = {"patch": 5, "atoms": 24, "steps": 4, "levels_255": [5.0, 10.0, 20.0]}
+    sc, csr = build("sc", sizes), build("csr", sizes | {"refresh": 2})
+    assert "raw_thresholds" in csr.start_from(sc.state_dict())
+    pulls = csr.thresholds * (1 + csr.gammas.mean())
+    torch.testing.assert_close(pulls, sc.thresholds)
+
+
+@pytest.mark.parametrize("variant", ["untied", "coupled", "alista"])
+def test_lista_for_louder_noise_is_lista_for_louder_images(variant):
+    model = build("lista", {"patch": 4, "atoms": 20, "steps": 3, "variant": variant})
+    louder = build("lista", {"patch": 4, "atoms": 20, "steps": 3, "variant": variant})
+    powers = type(model).noise_powers
+    weights = model.state_dict().items()
+    louder.load_state_dict({name: value * 3 ** powers.get(name, 0) for name, value in weights})
+    noisy = torch.rand(1, 1, 12, 12)
+    torch.testing.assert_close(louder(3 * noisy), 3 * model(noisy))
