@@ -266,7 +266,7 @@ def save_model(model: Restorer, folder: Path, **facts: Any) -> Card:
         sha256=sha256(content).hexdigest(),
         **facts,
     )
-    text = json.dumps(asdict(card), indent=2) + "\n"
+    text = json.dumps(asdict(card), indent=2, allow_nan=False) + "\n"
     replace_file(folder / f"{card.name}{SUFFIX}", content)
     replace_file(folder / f"{card.name}.json", text.encode())
     cards.cache_clear()

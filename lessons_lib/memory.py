@@ -7,6 +7,8 @@ import sys
 # memory at the end of the heap goes back to the system.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 2**31 - 1
+# The largest threshold for mappings that glibc takes before version 2.35.
+LARGEST_OF_OLD = 2**25
 
 
 def keep_memory() -> bool:
@@ -25,4 +27,6 @@ def keep_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # musl
         return False
-    return all(mallopt(option, LARGEST) for option in (TRIM_THRESHOLD, MMAP_THRESHOLD))
+    # Mappings first: the other by itself would have all of 128 KiB and more mapped from now on.
+    mapped = mallopt(MMAP_THRESHOLD, LARGEST) or mallopt(MMAP_THRESHOLD, LARGEST_OF_OLD)
+    return bool(mapped and mallopt(TRIM_THRESHOLD, LARGEST))

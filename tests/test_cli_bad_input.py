@@ -144,6 +144,11 @@ def test_sigmas(photo: Path, refused: Callable[..., str], sigma: str) -> None:
     assert "sigma" in refused("evaluate", "--sigma", sigma)
 
 
+def test_tiles_that_share_all_of_themselves(photo: Path, refused: Callable[..., str]) -> None:
+    arguments = ("--sigma", 25, "--model", "nlrn-small-gray-25", "--overlap", 50)
+    assert "overlap 50" in refused("denoise", photo, photo.with_name("out.png"), *arguments)
+
+
 def test_tiles_of_what_has_none(photo: Path, refused: Callable[..., str]) -> None:
     output = photo.with_name("out.png")
     for arguments in (["--method", "dct"], ["--model", "dncnn-gray-25@cszn"]):

@@ -4,9 +4,11 @@ import json
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
+from lessons_lib import memory
 from lessons_lib.memory import keep_memory
 
 # New pages that training steps need, before and after. A layer's output has 65 MiB.
@@ -45,3 +47,23 @@ def test_what_a_tensor_leaves_is_taken_by_the_next():
 def test_another_system_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_memory()
+
+
+def test_older_systems_are_asked_for_what_they_take(monkeypatch):
+    """glibc before 2.35 refuses thresholds above 32 MiB, and must not be left with half of it."""
+    asked = {}
+
+    def mallopt(option, value):
+        taken = option != memory.MMAP_THRESHOLD or value <= 2**25
+        if taken:
+            asked[option] = value
+        return int(taken)
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert memory.keep_memory()
+    assert asked == {memory.MMAP_THRESHOLD: 2**25, memory.TRIM_THRESHOLD: 2**31 - 1}
+    asked.clear()
+    monkeypatch.setattr(memory, "LARGEST_OF_OLD", 2**31 - 1)
+    assert not memory.keep_memory()
+    assert not asked

@@ -71,8 +71,9 @@ Overlap = Annotated[
     typer.Option(
         min=0,
         max=55,
-        help="Pixels that the tiles of 56, in which trained weights work, share at least: more "
-        "take longer and score a little better. A patch's side less one, if not given.",
+        help="Pixels that the tiles in which some weights work share at least: more take longer "
+        "and score a little better. Of tiles of 56 (SC, CSR, GroupSC) a patch's side less one, of "
+        "smaller ones (NLRN, NSR) half a side, if not given.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda: where trained weights work.")]
@@ -157,7 +158,7 @@ def check_overlap(overlap: int | None, name: str) -> None:
     options = build(weights.model, weights.options).application.options if weights else set()
     if "overlap" not in options:
         raise typer.BadParameter(
-            "only trained weights of patches work in tiles that overlap", param_hint="--overlap"
+            f"{name} does not work in tiles that overlap", param_hint="--overlap"
         )
 
 

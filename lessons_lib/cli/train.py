@@ -57,7 +57,7 @@ def train(
             f"{progress.held_out_psnr:.2f} dB",
             refresh=False,
         )
-        bars[key].update()
+        bars[key].update(progress.step - bars[key].n)
 
     try:
         if config is None:

@@ -154,16 +154,16 @@ def _trained(name: str, task: str, inference: Inference) -> Method:
         planes = image.to(inference.device).reshape(-1, channels, *image.shape[-2:])
         try:
             planes = TASKS[task].seen(planes, what, model.scale)
+            estimate = models.restore(
+                model,
+                planes,
+                overlap=inference.overlap,
+                precision=inference.precision,
+                progress=progress,
+                **TASKS[task].told(what, planes),
+            )
         except ValueError as error:
             raise MethodError(f"'{name}': {error}") from error
-        estimate = models.restore(
-            model,
-            planes,
-            overlap=inference.overlap,
-            precision=inference.precision,
-            progress=progress,
-            **TASKS[task].told(what, planes),
-        )
         return estimate.reshape(*image.shape[:2], *estimate.shape[-2:]).cpu()
 
     card = find_card(name)

@@ -19,6 +19,18 @@ class Place:
     speaks: bool
 
 
+def choose_device(device: str) -> str:
+    """Where this process computes: "cpu", or "cuda:0" and so on, of torchrun's each its own.
+
+    Args:
+        device: "auto", "cpu" or "cuda". "auto" is a GPU of NVIDIA's or the processor; Apple's have
+            no double precision, in which PSNRs are computed.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
+
+
 def describe_device(device: str) -> str:
     """What computes there, for tables of seconds."""
     if device.startswith("cuda"):
@@ -33,13 +45,10 @@ def together(device: str) -> Iterator[Place]:
     What is then computed on processors keeps its memory, see `keep_memory`.
 
     Args:
-        device: "auto", "cpu" or "cuda"; of several GPUs each process takes its own.
+        device: see `choose_device`.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-    else:
+    device = choose_device(device)
+    if device == "cpu":
         keep_memory()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Place(device, speaks=True)

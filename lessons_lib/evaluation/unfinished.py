@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lessons_lib.evaluation.score import ImageScore, Score
+from lessons_lib.files import replace_file
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Unfinished:
         if not whole or whole[0] != conditions:
             whole = [conditions]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{json.dumps(row)}\n" for row in whole), encoding="utf-8")
+        replace_file(path, "".join(f"{json.dumps(row)}\n" for row in whole).encode())
         return whole[1:]
 
     def add(self, score: Score, image: ImageScore) -> None:

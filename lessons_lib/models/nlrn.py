@@ -87,6 +87,9 @@ class NonLocalModule(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Features that have looked around, and the logits that they did it by.
 
+        In single precision at least, whatever is around it: carried logits become thousands, of
+        which half precision keeps no more than a step of 16.
+
         Args:
             features: ``(B, m, H, W)``.
             carried: ``(B, N, N)``, ``N = H·W``, logits of earlier states that are added.
@@ -95,15 +98,17 @@ class NonLocalModule(nn.Module):
         Returns:
             ``(B, m, H, W)`` and ``(B, N, N)``.
         """
-        seen = [embed(features) for embed in self.embeddings] or [features]
-        queries, keys = (by_pixel(each) for each in (seen[0], seen[-1]))
-        logits = self.distance.logits(queries, keys)
-        if carried is not None:
-            logits = logits + carried
-        weights = weights_of(logits, self.distance.exponential, mask)
-        values = by_pixel(self.transform(features))  # (B, N, m)
-        found = (weights @ values).transpose(-2, -1).reshape(features.shape)
-        return features + found, logits
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.transform.weight.dtype)
+            seen = [embed(features) for embed in self.embeddings] or [features]
+            queries, keys = (by_pixel(each) for each in (seen[0], seen[-1]))
+            logits = self.distance.logits(queries, keys)
+            if carried is not None:
+                logits = logits + carried
+            weights = weights_of(logits, self.distance.exponential, mask)
+            values = by_pixel(self.transform(features))  # (B, N, m)
+            found = (weights @ values).transpose(-2, -1).reshape(features.shape)
+            return features + found, logits
 
 
 class Transition(nn.Module):

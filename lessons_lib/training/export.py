@@ -10,9 +10,7 @@ from lessons_lib.checkpoints import Card, save_model
 from lessons_lib.training.config import Run
 from lessons_lib.training.files import Files
 from lessons_lib.training.log import Log
-from lessons_lib.training.standing import read_standing
-from lessons_lib.training.state import read_state, trained_model
-from lessons_lib.training.tables import ConfigError
+from lessons_lib.training.state import average_of, state_of
 
 LICENCE = "BSD-3-Clause"
 
@@ -28,12 +26,12 @@ def export(run: Run, runs: Path, folder: Path) -> Card:
         folder: where the weights go.
 
     Raises:
-        ConfigError: see `trained_model`.
+        ConfigError: see `state_of` and `average_of`.
     """
     files = Files(runs, run.name)
-    model, state = trained_model(run, runs), read_state(files.state)
-    if state is None:
-        raise ConfigError(f"{files.state} has vanished")
+    # Read once: another process may go on with the run meanwhile.
+    state = state_of(run, runs)
+    model = average_of(run, state)
     log = Log(files.log)
     log.cut(state.stage, state.step)
     card = save_model(
@@ -56,7 +54,7 @@ def export(run: Run, runs: Path, folder: Path) -> Card:
         hours_before=round(state.hours_before, 3),
         pixels_before=state.pixels_before,
     )
-    if read_standing(run, runs).finished:
+    if state.stage >= len(run.stages) and state.step >= run.stages[-1].steps:
         files.state.unlink()
     return card
 

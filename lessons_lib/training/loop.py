@@ -6,16 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from lessons_lib.training.alone import alone
 from lessons_lib.training.config import Run
 from lessons_lib.training.files import Files
 from lessons_lib.training.sitting import Sitting
 from lessons_lib.training.standing import Standing, read_standing
 
+# Asked for its loss, a GPU has to be waited for: so it is once in so many steps.
+STEPS_PER_REPORT = 10
+
 
 @dataclass(frozen=True)
 class Progress:
-    """What a training says of itself after each step.
+    """What a training says of itself.
 
     ``loss`` and ``seconds`` are those of the last step; the PSNRs in dB are those of the last look.
     """
@@ -46,7 +51,7 @@ def train(
         minutes: time to spend, from the call; the state is saved before they are over.
         device: "auto", "cpu" or "cuda". Under torchrun each process takes its share of a batch.
         save_every: seconds between saved states.
-        report: called after every step.
+        report: called after every step, on a GPU after every tenth.
 
     Returns:
         How far the run is at the end of the sitting.
@@ -73,8 +78,11 @@ def _train_stage(sitting: Sitting, report: Callable[[Progress], None] | None) ->
     """Steps until the stage is finished, or the time over."""
     stage, state, fabric, clock = sitting.stage, sitting.state, sitting.fabric, sitting.clock
     model, learner, optimizers = sitting.model, sitting.learner, sitting.optimizers
+    every = 1 if fabric.device.type == "cpu" else STEPS_PER_REPORT
     while not state.stage_finished and clock.allows_a_step(fabric):
         some = sitting.examples()
+        # Of what a model draws itself, as Gumbel's gates do; going on later, it draws the same.
+        torch.manual_seed((stage.seed << 32) + state.step * fabric.world_size + fabric.global_rank)
         loss = sitting.objective(model(some.degraded, **some.told_to(learner.model.told)), some)
         fabric.backward(loss)
         learner.set_rate(stage.rate(state.step) * state.slowdown)
@@ -89,9 +97,11 @@ def _train_stage(sitting: Sitting, report: Callable[[Progress], None] | None) ->
         if sitting.wants_a_look:
             sitting.look(loss.item())
         sitting.save_if_due()
+        shown = report if state.step % every == 0 or state.stage_finished else None
+        value = math.nan if shown is None else loss.item()
         seconds = clock.end_step()
-        if report is not None and fabric.is_global_zero:
-            report(_progress(sitting, loss.item(), seconds))
+        if shown is not None and fabric.is_global_zero:
+            shown(_progress(sitting, value, seconds))
 
 
 def _progress(sitting: Sitting, loss: float, seconds: float) -> Progress:

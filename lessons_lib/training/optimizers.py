@@ -97,11 +97,11 @@ def _adam(
 
 
 def _groups(weights: dict[str, nn.Parameter], how: Optimizer, pace: float) -> list[dict[str, Any]]:
-    """Each weight by itself, with its pace, which is usually that of the others."""
-    return [
-        {"params": [weight], "pace": pace * how.paces.get(name, 1.0)}
-        for name, weight in weights.items()
-    ]
+    """Weights of the same pace together, which a GPU moves at once; usually that is all of them."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, weight in weights.items():
+        groups.setdefault(pace * how.paces.get(name, 1.0), []).append(weight)
+    return [{"params": params, "pace": own} for own, params in groups.items()]
 
 
 # By the name that a config calls them.

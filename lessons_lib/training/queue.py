@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
+from lessons_lib.checkpoints import CheckpointError
 from lessons_lib.training.alone import BusyError
 from lessons_lib.training.config import Run, read_run
 from lessons_lib.training.loop import Progress, train
 from lessons_lib.training.standing import Standing, read_standing
+from lessons_lib.training.start import WaitingError
 from lessons_lib.training.tables import ConfigError
 
 
@@ -42,7 +43,8 @@ def train_queue(
 ) -> list[Standing]:
     """Train one run after the other until the time is over, continuing what is unfinished.
 
-    A run that another process trains is passed over, so several queues can work side by side.
+    A run that another process trains is passed over, and so is one that starts from it: several
+    queues can work side by side. One that cannot go on does not keep the others from it.
 
     Args:
         folder: of the runs: their TOML files, logs and states.
@@ -54,9 +56,10 @@ def train_queue(
         How far each run is at the end, in the queue's order.
 
     Raises:
-        ConfigError: see `read_queue` and `train`.
-        CheckpointError: see `train`.
+        ConfigError: see `read_queue`; and, once the others have had their time, for runs that could
+            not go on, see `train`.
     """
+    failures = []
     began = time.monotonic()
     for waiting in read_queue(folder):
         left = minutes - (time.monotonic() - began) / 60
@@ -69,6 +72,15 @@ def train_queue(
             if report is not None:
                 report(run, progress)
 
-        with suppress(BusyError):
-            train(run, folder, minutes=left, device=device, report=tell)
+        try:
+            standing = train(run, folder, minutes=left, device=device, report=tell)
+        except (BusyError, WaitingError):
+            continue
+        except (ConfigError, CheckpointError) as error:
+            failures.append(f"{run.name}: {error}")
+            continue
+        if not standing.finished:
+            break  # what is left of the time is too little for another step
+    if failures:
+        raise ConfigError("; ".join(failures))
     return read_standings(folder)

@@ -42,7 +42,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run: two stages of equal settings, begun alike on one device, end alike.
+    """A part of a run: two stages of equal settings, begun alike on one processor, end alike.
 
     Args:
         name: a word for it, or none.
@@ -53,7 +53,7 @@ class Stage:
         batch: crops in one step, over all processes together.
         seed: of crops and noise.
         precision: "fp32", or "bf16" for half-precision products; a processor that has no
-            instructions for them computes in fp32 all the same, see `has_bf16`.
+            instructions for them computes in fp32 all the same, see `fastest_dtype`.
         compile: whether torch.compile fuses the model's loops: pays off on long runs.
         ema: decay of the exponential moving average of the weights; the average is what is scored
             and shipped.

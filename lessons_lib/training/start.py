@@ -22,6 +22,10 @@ from lessons_lib.training.state import Effort, State, read_state
 from lessons_lib.training.tables import ConfigError
 
 
+class WaitingError(ConfigError):
+    """A run starts from another one that is not finished."""
+
+
 @dataclass(frozen=True)
 class Learned:
     """Trained weights, as another training begins from them.
@@ -53,8 +57,8 @@ def first_model(
             is left.
 
     Raises:
-        ConfigError: if the run has to wait for another, or the weights to start from have nothing
-            that the model could use.
+        WaitingError: if the run has to wait for another.
+        ConfigError: if the weights to start from have nothing that the model could use.
         CheckpointError: if there are no exported weights of that name.
     """
     model, start = build(run.model, run.options), run.stages[number - 1].start
@@ -83,7 +87,7 @@ def learned_by(name: str, run: Run, folder: Path) -> Learned:
         folder: of the runs.
 
     Raises:
-        ConfigError: if it has to wait.
+        WaitingError: if it has to wait.
         CheckpointError: if there are no such weights.
     """
     state = read_state(Files(folder, name).state)
@@ -93,7 +97,7 @@ def learned_by(name: str, run: Run, folder: Path) -> Learned:
     if path.exists():
         other = read_run(path)
         if other.priority < run.priority and not read_standing(other, folder).finished:
-            raise ConfigError(f"run {run.name} starts from {name}, which is not finished")
+            raise WaitingError(f"run {run.name} starts from {name}, which is not finished")
     return _exported(name)
 
 

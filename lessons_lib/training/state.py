@@ -112,6 +112,33 @@ def read_state(path: Path) -> State | None:
         raise ConfigError(f"{path} holds no training state: {why}") from error
 
 
+def state_of(run: Run, folder: Path) -> State:
+    """The state of a run that has begun.
+
+    Raises:
+        ConfigError: if it has none.
+    """
+    path = Files(folder, run.name).state
+    state = read_state(path)
+    if state is None:
+        raise ConfigError(f"there is no {path}: run {run.name} has not begun, or is exported")
+    return state
+
+
+def average_of(run: Run, state: State) -> Restorer:
+    """The averaged weights of a state, in the run's model.
+
+    Raises:
+        ConfigError: if the run began with another model.
+    """
+    model = build(run.model, run.options)
+    try:
+        model.load_state_dict(state.weights["average"])
+    except RuntimeError as error:
+        raise ConfigError(f"the state of {run.name} is another model's: {error}") from error
+    return model.eval()
+
+
 def trained_model(run: Run, folder: Path) -> Restorer:
     """The averaged weights of a run, in its model.
 
@@ -122,13 +149,4 @@ def trained_model(run: Run, folder: Path) -> Restorer:
     Raises:
         ConfigError: if the run has no state, or began with another model.
     """
-    path = Files(folder, run.name).state
-    state = read_state(path)
-    if state is None:
-        raise ConfigError(f"there is no {path}: run {run.name} has not begun, or is exported")
-    model = build(run.model, run.options)
-    try:
-        model.load_state_dict(state.weights["average"])
-    except RuntimeError as error:
-        raise ConfigError(f"{path} belongs to another model: {error}") from error
-    return model.eval()
+    return average_of(run, state_of(run, folder))

@@ -1,10 +1,13 @@
 """Looks at a training, and going back where it has diverged."""
 
+import math
+
 import torch
 from lightning_fabric import Fabric
 
 from lessons_lib import metrics
 from lessons_lib.models import Restorer
+from lessons_lib.models.restorer import evaluating
 from lessons_lib.tasks import Examples
 from lessons_lib.training.config import Run
 from lessons_lib.training.crops import Crops
@@ -46,13 +49,19 @@ class Watcher:
             The row for the log.
 
         Raises:
-            ConfigError: if it diverges at every learning rate.
+            ConfigError: if it diverges at every learning rate, or has come to numbers that are none
+                and is not told to go back.
 
         Source: GroupSC §B, backtracking; the threshold in dB is its released code's.
         """
-        psnr = self._psnr(self.learner.model, self.training)
+        # Statistics of a normalisation differ between processes, which must all go back or none.
+        psnr = self.fabric.broadcast(self._psnr(self.learner.model, self.training))
         if self.stage.watch.tolerated_drop:
             self._keep_or_go_back(state, psnr)
+        elif math.isnan(psnr):
+            raise ConfigError(
+                f"run {self.name} has diverged; set watch.tolerated_drop, or a lower rate"
+            )
         return {
             "stage": state.stage,
             "step": state.step,
@@ -91,13 +100,10 @@ def crop_psnr(fabric: Fabric, model: Restorer, examples: Examples, batch: int) -
     height, width = examples.clean.shape[-2:]
     inside = (..., slice(edge, height - edge), slice(edge, width - edge))
     scores = []
-    training = model.training
-    model.eval()
-    with torch.no_grad(), fabric.autocast():
+    with torch.no_grad(), evaluating(model), fabric.autocast():
         for first in range(0, len(examples.clean), batch):
             some = examples.part(slice(first, first + batch), fabric.device)
             estimate = model(some.degraded, **some.told_to(model.told)).clamp(0, 1)
             psnr = metrics.psnr(estimate[inside], some.clean[inside])
             scores.append(psnr.clamp(max=PSNR_CEILING).cpu())
-    model.train(training)
     return torch.cat(scores).mean().item()

@@ -222,3 +222,16 @@ def test_the_overlap_leaves_a_step():
 def test_impossible_variants_are_refused(options):
     with pytest.raises(ValueError, match="no such NLRN"):
         build("nlrn", options)
+
+
+def test_correlations_are_not_taken_in_half_precision():
+    """Carried along they become thousands, between which half precision has steps of 16."""
+    module = NonLocalModule(6, 4)
+    features, carried = torch.rand(1, 6, 5, 5), torch.full((1, 25, 25), 4001.3)
+    with torch.no_grad():
+        torch.nn.init.normal_(module.transform.weight)
+        plain, logits = module(features, carried)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = module(features, carried)
+    assert torch.equal(found[0], plain)
+    assert torch.equal(found[1], logits)

@@ -87,3 +87,13 @@ def test_a_queue_reads_a_run_when_its_turn_comes(folder):
 
     train_queue(folder, minutes=10, device="cpu", report=edit)
     assert train(read_run(folder / "second.toml"), folder, device="cpu").step == 3
+
+
+@pytest.mark.usefixtures("other")
+def test_a_queue_passes_over_what_waits_for_what_others_train(folder):
+    (folder / "third.toml").write_text(TINY % (2, 2))
+    second = folder / "second.toml"
+    second.write_text(second.read_text().replace("[[stage]]", '[[stage]]\nstart = "first"'))
+    _, waiting, third = train_queue(folder, minutes=10, device="cpu")
+    assert not waiting.begun
+    assert third.finished

@@ -9,9 +9,9 @@ import torch
 from lightning_fabric import Fabric
 
 from lessons_lib.checkpoints import cards, load_model
+from lessons_lib.models.fast import fastest_dtype
 from lessons_lib.training import Run, Stage
 from lessons_lib.training.crops import Crops
-from lessons_lib.training.sitting import has_bf16
 from lessons_lib.training.watch import crop_psnr
 
 REAL = Path(os.environ.get("LESSONS_DATA", ""))
@@ -53,7 +53,7 @@ def test_weights_score_what_their_card_says(name, loaded):
         loaded[key] = Crops(run, stage, channels)
     crops = loaded[key]
     crops.run, crops.stage = run, stage  # its own noise, and crops of its own size
-    half = stage.precision == "bf16" and has_bf16(torch.cpu.get_capabilities())
+    half = stage.precision == "bf16" and fastest_dtype(torch.device("cpu")) == torch.bfloat16
     fabric = Fabric(accelerator="cpu", precision="bf16-mixed" if half else None)
     model = load_model(name)
     if name in ("sc-color-blind", "groupsc-color-blind"):

@@ -1,5 +1,6 @@
 """Training: what it learns, that nothing stops it for good, and that it sees no test image."""
 
+import itertools
 import math
 import os
 import struct
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from lightning_fabric import Fabric
 from tensorboardX.proto import event_pb2
 
 from lessons_lib.metrics import psnr
-from lessons_lib.models import DnCNN, build
+from lessons_lib.models import DnCNN, PatchSC, build
 from lessons_lib.models.dncnn import DnCNNConfig
 from lessons_lib.tasks import Examples
 from lessons_lib.training import (
@@ -32,6 +34,7 @@ from lessons_lib.training.files import Files
 from lessons_lib.training.learner import Learner
 from lessons_lib.training.log import Log, Row
 from lessons_lib.training.losses import LOSSES, squared
+from lessons_lib.training.standing import read_standing
 from lessons_lib.training.state import State, read_state
 from lessons_lib.training.watch import crop_psnr
 
@@ -231,13 +234,67 @@ def test_two_processes_train_like_one(tiny, tmp_path):
         torch.testing.assert_close(two[key], value, rtol=1e-4, atol=1e-7)
 
 
-def test_the_time_is_kept(tiny, tmp_path):
-    long = but(tiny, steps=10**6)
-    train(but(tiny, steps=1), tmp_path / "warm", device="cpu")
-    state = trained(long, tmp_path, minutes=0.1)
-    assert 0 < state.step < 10**6
-    # Six seconds were granted; a busy machine may make the last step longer than any before.
-    assert state.seconds < 12
+def test_the_time_is_kept(tiny, tmp_path, monkeypatch):
+    seconds = itertools.count(step=0.1)
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    for module in ("loop", "clock"):
+        monkeypatch.setattr(f"lessons_lib.training.{module}.time", clock)
+    state = trained(but(tiny, steps=10**6), tmp_path, minutes=0.1)
+    assert 10 < state.step < 60
+    assert 4 < state.seconds < 6
+
+
+def test_the_queue_begins_nothing_that_it_has_no_time_for(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.toml").write_text(TINY.replace("steps = 60", "steps = 1_000_000"))
+    seconds = itertools.count(step=0.1)
+    clock = SimpleNamespace(monotonic=lambda: next(seconds))
+    for module in ("loop", "clock"):
+        monkeypatch.setattr(f"lessons_lib.training.{module}.time", clock)
+    first, second = train_queue(tmp_path, minutes=0.1, device="cpu")
+    assert first.step > 10
+    assert not second.begun
+
+
+def test_a_run_that_cannot_go_on_does_not_keep_the_queue_from_others(tmp_path):
+    short = TINY.replace("steps = 60", "steps = 2")
+    missing = short.replace("[[stage]]", '[[stage]]\nstart = "no-such-weights"')
+    (tmp_path / "a.toml").write_text(missing)
+    (tmp_path / "b.toml").write_text(short)
+    with pytest.raises(ConfigError, match=r"a: .*no-such-weights"):
+        train_queue(tmp_path, minutes=5, device="cpu")
+    assert read_standing(read_run(tmp_path / "b.toml"), tmp_path).finished
+
+
+def test_numbers_that_are_none_end_a_run_that_does_not_go_back(tiny, tmp_path):
+    wild = but(tiny, optimizer={"rate": 1e30}, watch={"tolerated_drop": 0.0})
+    with pytest.raises(ConfigError, match="run tiny has diverged"):
+        train(wild, tmp_path, device="cpu")
+
+
+def test_what_a_model_draws_itself_is_drawn_again(tmp_path):
+    text = TINY.replace('"sc"', '"nsr"').replace("steps = 60", "steps = 4")
+    options = 'options = {blocks = 1, width = 4, groups = 2, gate = "gumbel"}'
+    ends = []
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        path = tmp_path / folder / "drawn.toml"
+        path.write_text(text.replace("options = {patch = 5, atoms = 24, steps = 4}", options))
+        torch.manual_seed(len(ends))
+        if folder == "other":
+            with pytest.raises(Interrupted):
+                train(read_run(path), path.parent, device="cpu", save_every=0, report=interrupt)
+        ends.append(flat(trained(read_run(path), path.parent).weights))
+    assert all(torch.equal(ends[1][name], value) for name, value in ends[0].items())
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(progress) -> None:
+    if progress.step == 2:
+        raise Interrupted
 
 
 def test_divergence_is_caught(tiny, tmp_path):
@@ -376,13 +433,19 @@ def test_queue_takes_the_urgent_first_and_continues(tmp_path):
 @pytest.mark.parametrize("there", [False, True])
 def test_bf16_trains(tiny, tmp_path, monkeypatch, there):
     """Half precision is used where there are instructions for it, and nowhere else."""
-    used = []
+    images, products = set(), set()
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": there})
-    monkeypatch.setattr(
-        "lessons_lib.training.sitting.Fabric",
-        lambda **settings: used.append(settings["precision"]) or Fabric(**settings),
-    )
+
+    def look(self, noisy, *told):
+        if torch.is_grad_enabled():
+            images.add(noisy.dtype)
+            products.add((self.D @ torch.ones(self.D.shape[1], 1)).dtype)
+        return forward(self, noisy, *told)
+
+    forward = PatchSC.forward
+    monkeypatch.setattr(PatchSC, "forward", look)
     state = trained(but(tiny, precision="bf16", steps=7), tmp_path)
     assert state.weights["average"]["C"].dtype == torch.float32
     assert math.isfinite(rows(tiny, tmp_path)[-1]["training_psnr"])
-    assert used == ["bf16-mixed" if there else "32-true"]
+    assert images == {torch.float32}
+    assert products == {torch.bfloat16 if there else torch.float32}
