@@ -140,7 +140,8 @@ print(extract(toy, 2)[0])
 #
 # <details><summary>Hint</summary>
 #
-# `F.fold` adds patches up. To count, add up patches of ones.
+# `F.unfold` has a counterpart that adds patches up. The counts are such a sum, too. Of which
+# patches?
 # </details>
 
 

@@ -292,8 +292,8 @@ figure
 
 # %% [markdown]
 # **What to notice.** A small step is safe and slow. Beyond $1/L$ the argument above no longer
-# holds, though steps below $2/L$ are known to converge. At $3/L$ every step overshoots by more
-# than the one before: the objective explodes.
+# holds, though below $2/L$ the objective still cannot rise, and ISTA converges. At $3/L$ every step
+# overshoots by more than the one before: the objective explodes.
 
 # %% [markdown]
 # ## 4. When may we stop?
@@ -364,11 +364,13 @@ figure
 #
 # ### Exercise 5: a bound from below
 #
-# Take any vector $\mathbf r$, the residual of a bad code perhaps, and make a number of it that the
-# objective of *no* code $\boldsymbol\alpha$ goes below. Multiples of $\mathbf r$ give such numbers
-# if they are not too long: return the largest that a multiple, positive or negative, can give. If
-# $\mathbf r$ is the residual of the solution, it must be the minimum itself. Your function knows
-# neither the minimum nor a code. The formula is yours to find: take pencil and paper.
+# Find a function $b(\boldsymbol\theta)$ such that *no* code has an objective below
+# $b(\boldsymbol\theta)$, for every vector $\boldsymbol\theta \in \mathbb R^m$ that is not too long.
+# What "too long" means is yours to find as well. Then apply $b$ to the multiples
+# $\boldsymbol\theta = s\,\mathbf r$ of a given $\mathbf r$, the residual of a bad code perhaps:
+# return the largest $b(s\,\mathbf r)$ of those that are not too long, with $s$ of either sign. If
+# $\mathbf r$ is the residual of the solution, this must be the minimum itself. You know neither the
+# minimum nor a code: take pencil and paper.
 #
 # *Expect* bounds below that come up to meet the objective, and somebody else's solver between the
 # two: scikit-learn minimises one coordinate after the other. (Its fit term is a mean over the

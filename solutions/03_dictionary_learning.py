@@ -69,8 +69,8 @@ torch.set_num_threads(1)  # as in lesson 02
 #
 # Go through the atoms once, from first to last. With $\mathbf a_j$ for row $j$ of $\mathbf A$,
 #
-# $$ \mathbf R = \mathbf Y - \mathbf D\mathbf A, \qquad
-#    \mathbf u = \mathbf d_j + \mathbf R\, \mathbf a_j^\top / \|\mathbf a_j\|^2, \qquad
+# $$ \mathbf E = \mathbf Y - \mathbf D\mathbf A, \qquad
+#    \mathbf u = \mathbf d_j + \mathbf E\, \mathbf a_j^\top / \|\mathbf a_j\|^2, \qquad
 #    \mathbf d_j \leftarrow \mathbf u / \|\mathbf u\|. $$
 #
 # $\mathbf u$ is the best atom $j$ while all others rest, and $\mathbf u / \|\mathbf u\|$ the best
@@ -80,8 +80,8 @@ torch.set_num_threads(1)  # as in lesson 02
 #
 # <details><summary>Hint</summary>
 #
-# Work on `dictionary.clone()`. Once $\mathbf d_1$ has moved, $\mathbf R$ is another. A fast way:
-# $\mathbf R \mathbf a_j^\top$ needs no more than $\mathbf D$ as it is by then, and the matrices
+# Work on `dictionary.clone()`. Once $\mathbf d_1$ has moved, $\mathbf E$ is another. A fast way:
+# $\mathbf E \mathbf a_j^\top$ needs no more than $\mathbf D$ as it is by then, and the matrices
 # $\mathbf Y\mathbf A^\top$ and $\mathbf A\mathbf A^\top$, which do not change.
 # </details>
 
@@ -161,7 +161,7 @@ figure
 #
 # **K-SVD**, with which Elad and Aharon learned their dictionaries, lets more move. While atom $j$
 # has its turn, its row of codes may change as well, but not its zeros. Let $\mathbf E_j$ be what
-# the other atoms leave of those patches that use atom $j$. Atom and row then solve
+# the *other* atoms leave of those patches that use atom $j$. Atom and row then solve
 #
 # $$ \min_{\|\mathbf d\| = 1,\ \mathbf a}\ \|\mathbf E_j - \mathbf d\, \mathbf a\|_F^2 . $$
 #
@@ -506,7 +506,7 @@ axes.figure
 # lengths differ by 0.6 %, so we keep to the simpler one, as Elad and Aharon do. Stop when the
 # residual is no longer than that, with a bit to spare:
 #
-# $$ \varepsilon = C\, \sigma \sqrt m, \qquad C \approx 1.1 . $$
+# $$ \varepsilon = c\, \sigma \sqrt m, \qquad c \approx 1.1 . $$
 #
 # Code a whole set of centred patches by this rule, with the library's `omp(patches, dictionary,
 # residual_norm=...)`, which returns codes and a history. (A loop over your own `pursue` is right
@@ -537,15 +537,15 @@ axes = figure.axes[0]
 axes.hist((noise[0].norm(dim=0) / (sigma * size)).numpy(), bins=60, color="0.7")
 for factor, style, color in zip((1.0, 1.1, 1.2), (":", "-", "--"), figures.COLOURS, strict=False):
     empty = (code_noisy(noise[0], learned, sigma, factor) == 0).all(dim=0).float().mean()
-    label = f"C = {factor}: {empty:.0%} come out empty"
+    label = f"c = {factor}: {empty:.0%} come out empty"
     axes.axvline(factor, color=color, linestyle=style, label=label)
 axes.set(xlabel="length of a patch of pure noise / σ√m", ylabel="patches", xlim=(0.6, 1.8))
 axes.legend(frameon=False, loc="upper right")
 figure
 
 # %% [markdown]
-# **What to notice.** The lengths huddle around 1, which is why a limit works at all. At $C = 1$
-# nearly half of the noise patches take an atom; at $C = 1.1$ about one in twelve does. A larger $C$
+# **What to notice.** The lengths huddle around 1, which is why a limit works at all. At $c = 1$
+# nearly half of the noise patches take an atom; at $c = 1.1$ about one in twelve does. A larger $c$
 # keeps out more noise, and more of the picture.
 #
 # ## 4. How much does learning help?
@@ -632,8 +632,8 @@ seen, truth = (image[..., middle : middle + 96, middle : middle + 96] for image 
 # %% [markdown]
 # **What to notice.** On the wall and on the coins OMP in the fixed DCT does no better than lesson
 # 01, so the gain is learning's own, and it is largest where the picture repeats itself. On the
-# grass, OMP gives more than learning does. On the cat, whose fur repeats little, learning just
-# makes up for what OMP lost: hardly worth the trouble.
+# grass, OMP gives more than learning does. On the cat, whose fur repeats little, learning wins back
+# what OMP lost, and a tenth of a decibel more: hardly worth the trouble.
 #
 # ### The learning of Elad and Aharon
 #
@@ -659,14 +659,14 @@ figure.axes[0].legend(frameon=False)
 figure
 
 # %% [markdown]
-# **What to notice.** Each coding lets the error rise to the limit again, and uses fewer atoms in
-# return: 0.9 per patch in the first round, 0.7 in the last. In the first update, with the same
-# codes, pairs gain half as much again as atoms alone. It does not last: the codes are found anew in
-# every round, so what became of them in between hardly counts, and after four rounds both
-# dictionaries denoise alike. They are half a decibel above the DCT, and half of one below online
-# learning, which saw four times as many patches (the numbers stand in the last table).
+# **What to notice.** Each coding lets the error rise again, since it stops as soon as a patch is
+# below the limit, and uses fewer atoms in return. In the first update, with the same codes, pairs
+# gain half as much again as atoms alone. It does not last: the codes are found anew in every round,
+# so what became of them in between hardly counts, and after four rounds both dictionaries denoise
+# alike. They are half a decibel above the DCT, and half of one below online learning, which saw
+# four times as many patches (the numbers stand in the last table).
 #
-# Now it is your turn, with sliders for $C$ and the dictionary.
+# Now it is your turn, with sliders for $c$ and the dictionary.
 
 
 # %%
@@ -674,7 +674,7 @@ def draw(tolerance: float, atoms: str) -> figures.Figure:
     """The middle of the wall, coded up to a tolerance in one of the three dictionaries."""
     estimate = denoise(seen, rivals[atoms], size, sigma, tolerance)
     return figures.show_images(
-        {"noisy": seen, f"{atoms}, C = {tolerance}": estimate}, clean=truth, residual=True, width=6
+        {"noisy": seen, f"{atoms}, c = {tolerance}": estimate}, clean=truth, residual=True, width=6
     )
 
 
@@ -782,12 +782,13 @@ widgets.quiz("03")
 #
 # <details><summary>Solution</summary>
 #
-# $\mathbf u$ is the right atom plus $\sum_i a_{ji} \mathbf n_i / \|\mathbf a_j\|^2$, if other atoms
-# are right as well. That is noise with variance $\sigma^2 / \|\mathbf a_j\|^2$ in each of $m$
-# directions, of which $m - 1$ turn the atom: with $v = (m - 1)\,\sigma^2 / \|\mathbf a_j\|^2$ the
-# tangent of the angle is about $\sqrt v$, and the squared sine $v / (1 + v)$. For $n$ patches with
-# codes of $4\sigma$, $v = 80 / (16 n)$: it takes some 120 of them. Atoms that fewer patches use are
-# full of grain, as at the end of the sheets in section 2.
+# With noise $\boldsymbol\eta_i$ in patch $i$, $\mathbf u$ is the right atom plus
+# $\sum_i a_{ji} \boldsymbol\eta_i / \|\mathbf a_j\|^2$, if other atoms are right as well. That is
+# noise with variance $\sigma^2 / \|\mathbf a_j\|^2$ in each of $m$ directions, of which $m - 1$
+# turn the atom: with $v = (m - 1)\,\sigma^2 / \|\mathbf a_j\|^2$ the tangent of the angle is about
+# $\sqrt v$, and the squared sine $v / (1 + v)$. For $n$ patches with codes of $4\sigma$,
+# $v = 80 / (16 n)$: it takes some 120 of them. Atoms that fewer patches use are full of grain, as
+# at the end of the sheets in section 2.
 #
 # ```python
 # codes = code_noisy(clean_patches[0][:, order[:4096]], learned_clean, sigma, 1.0)

@@ -644,7 +644,7 @@ widgets.quiz("04")
 # %% [markdown]
 # ## Problems
 #
-# **1. Hard thresholds.** Exchange the soft threshold of section 3 by the hard one of lesson 01.
+# **1. Hard thresholds.** Replace the soft threshold of section 3 by the hard one of lesson 01.
 # Which of the two weights can gradient descent still learn? Where does the loss end?
 #
 # <details><summary>Solution</summary>

@@ -93,10 +93,10 @@ figures.show_images({"noisy": noisy, "the average of the means": means,
                      "0.5 + the average of the rest": 0.5 + details}, width=8)
 
 # %% [markdown]
-# **What to notice.** The left part of the sum is blurred and nearly free of noise. It goes around
-# the network: "low-frequency components do not flow through the model", says GroupSC §3.1. All
-# that has to be coded is on the right, where detail and noise are of the same size. In section 4
-# we measure what this is worth.
+# **What to notice.** The picture in the middle, the average of the means, is blurred and nearly
+# free of noise. It goes around the network: "low-frequency components do not flow through the
+# model", says GroupSC §3.1. All that has to be coded is on the right, where detail and noise are of
+# the same size. In section 4 we measure what this is worth.
 #
 # ## 2. Which errors count?
 #
@@ -581,8 +581,8 @@ widgets.predict({"a": "18, by more than half a decibel", "b": "35, by more than 
                  "c": "both cost about the same"}, mistaken)
 
 # %% [markdown]
-# Too small a σ leaves noise in every pixel; too large a one costs detail where there is some. In
-# doubt, say more.
+# Too small a σ leaves noise in every pixel; too large a one costs detail where there is some. If in
+# doubt, give it a σ that is too large rather than too small.
 #
 # ## What breaks
 #

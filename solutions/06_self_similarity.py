@@ -21,6 +21,7 @@
 # - **Source:** GroupSC: Lecouat, Ponce, Mairal, ECCV 2020, §2 and the sets $S_i$ of §3.2; NLRN:
 #   Liu et al., NeurIPS 2018, §3. Non-local means is by Buades, Coll and Morel, 2005,
 #   collaborative filtering (BM3D) by Dabov, Foi, Katkovnik and Egiazarian, 2007.
+# - **Letters:** the table in lesson 00.
 
 # %%
 # %matplotlib inline
@@ -65,8 +66,8 @@ from lessons_lib.viz import figures, widgets
 #
 # <details><summary>Hint</summary>
 #
-# `x.square().sum(dim=0)` has shape $(N,)$. As a column, `[:, None]`, it is added to every column of
-# a matrix. `clamp_min(0)` is the last step.
+# Of the three terms, which depends on $i$ alone, which on $l$ alone, and which on both? A column
+# plus a row makes a matrix. What rounding has spoilt can be put right at the very end.
 # </details>
 
 
@@ -122,11 +123,12 @@ figures.show_groups(groups, size, label="difference in grey levels", width=11)
 # ## 2. Whom does noise introduce to us?
 #
 # We do not own the clean photograph. We compare noisy patches $\mathbf y_i = \mathbf x_i +
-# \mathbf n_i$, and $\mathbf n_i - \mathbf n_l$ has variance $2\sigma^2$ in each of $m$ pixels:
+# \boldsymbol\eta_i$, and $\boldsymbol\eta_i - \boldsymbol\eta_l$ has variance $2\sigma^2$ in each
+# of $m$ pixels:
 #
 # $$ \mathbb E\, \lVert \mathbf y_i - \mathbf y_l \rVert^2 = \lVert \mathbf x_i - \mathbf x_l
-#    \rVert^2 + 2\, \mathbb E\, (\mathbf x_i - \mathbf x_l)^\top (\mathbf n_i - \mathbf n_l)
-#    + \mathbb E\, \lVert \mathbf n_i - \mathbf n_l \rVert^2
+#    \rVert^2 + 2\, \mathbb E\, (\mathbf x_i - \mathbf x_l)^\top (\boldsymbol\eta_i -
+#    \boldsymbol\eta_l) + \mathbb E\, \lVert \boldsymbol\eta_i - \boldsymbol\eta_l \rVert^2
 #    = \lVert \mathbf x_i - \mathbf x_l \rVert^2 + 2 m \sigma^2 . $$
 #
 # The middle term is 0 on average, and the distance of any two *different* patches is too large by
@@ -135,9 +137,9 @@ figures.show_groups(groups, size, label="difference in grey levels", width=11)
 # ### Exercise 2: how far does noise throw a distance?
 #
 # Two patches of $m$ pixels do not overlap, so the noise of one says nothing about that of the
-# other. Their clean versions are at squared distance $d$, the noisy ones at a distance that is
-# another one in each drawing of the noise. Derive its standard deviation, for each $d$ of a tensor.
-# It is on no line of this page: take pencil and paper.
+# other. Their clean versions are at squared distance $d$; the squared distance of the noisy ones
+# changes with every draw of the noise. Derive its standard deviation, for each $d$ of a tensor. It
+# is on no line of this page: take pencil and paper.
 #
 # *Expect* the band of the figure below to hold nearly all pairs.
 #
@@ -415,10 +417,10 @@ for h in (0.6, 1000.0):
 # DCT, **along** the stack, gathers what they have in common in its first column and leaves their
 # small differences to the others:
 #
-# $$ \mathbf A = \mathbf B^\top \mathbf S\, \mathbf G, \qquad \hat{\mathbf S} = \mathbf B\,
+# $$ \mathbf A = \mathbf D^\top \mathbf S\, \mathbf G, \qquad \hat{\mathbf S} = \mathbf D\,
 #    H_t(\mathbf A)\, \mathbf G^\top, $$
 #
-# with the cosines of lesson 01 in $\mathbf B$, those of a line of $n$ numbers in $\mathbf G$, and
+# with the cosines of lesson 01 in $\mathbf D$, those of a line of $n$ numbers in $\mathbf G$, and
 # the hard threshold $H_t$. Both are orthonormal, so the noise in $\mathbf A$ is again white, of the
 # same σ. If a coefficient is $a$ in each of $n$ equal patches, the first column of $\mathbf A$ has
 # $\sqrt n\, a$: with $n = 16$, a wave four times too weak for lesson 01 gets over the threshold.
@@ -432,8 +434,8 @@ for h in (0.6, 1000.0):
 #
 # Filter $R$ stacks at once, $(R, m, n)$. Keep the first coefficient `[:, 0, 0]`, which is the mean
 # of the stack, whatever its size. Also return a weight for each stack: one over the number of
-# coefficients that are not zero now, or 1 if all of them are, as in a black group. Fewer numbers
-# let less noise through.
+# coefficients that are not zero now, or 1 if none is left (a black group). Fewer numbers let less
+# noise through.
 #
 # *Expect* a stack of one patch to be denoised as in lesson 01, but for the mean.
 #
@@ -494,10 +496,10 @@ figure
 # After the first pass we own an estimate, the *pilot* $\mathbf p$, much cleaner than what we began
 # with. It can help twice. First, match on the pilot: section 2 has shown what noise does to
 # matching. Second, use it to choose how much of each coefficient to keep. If a coefficient is truly
-# $c$ and we see $c + n$, the gain $g$ with the smallest expected error is
+# $c$ and we see $c + \eta$, the gain $g$ with the smallest expected error is
 #
-# $$ \min_g\ \mathbb E\,(g (c + n) - c)^2 = \min_g\ (1 - g)^2 c^2 + g^2 \sigma^2 \quad\Rightarrow
-#    \quad g = \frac{c^2}{c^2 + \sigma^2} . $$
+# $$ \min_g\ \mathbb E\,(g (c + \eta) - c)^2 = \min_g\ (1 - g)^2 c^2 + g^2 \sigma^2
+#    \quad\Rightarrow\quad g = \frac{c^2}{c^2 + \sigma^2} . $$
 #
 # This is the *Wiener filter*. It would need the truth, so put the pilot's coefficient for $c$. A
 # coefficient is no longer kept or killed, and one that the pilot believes in survives even where it
@@ -533,7 +535,8 @@ wiener_stacks = check("collaborative.wiener", wiener_stacks)
 # %% [markdown]
 # Now put it together. Reference patches every three pixels; for each, the 16 nearest in a window of
 # 39 × 39 positions; filter the stack; put *all* its patches back where they came from, and take the
-# weighted mean at each pixel. `group_average` does the last step. These are BM3D's own choices.
+# weighted mean at each pixel. `group_average` does the last step. These are the sizes of BM3D's
+# first step. (Its second stacks 32 patches, and its transforms are partly wavelets.)
 
 
 # %%

@@ -20,6 +20,7 @@
 # - **You need:** lessons 02 (the lasso, its prox, its KKT conditions) and 06 (block matching).
 # - **Source:** GroupSC: Lecouat, Ponce, Mairal, ECCV 2020, eq. 4, 9 and 10, and Figure 2. The
 #   group lasso is by Yuan and Lin, 2006; LSSC, the denoiser, by Mairal and others, 2009.
+# - **Letters:** the table in lesson 00.
 
 # %%
 # %matplotlib inline
@@ -43,11 +44,11 @@ torch.set_num_threads(1)  # sums in one order, and no waiting between many small
 # %% [markdown]
 # ## 1. Can one noisy patch know its atoms?
 #
-# Photograph the same wall twice. The noise is another, the wall is not, so each patch should be
-# coded with the same atoms both times. Is it? Take the wall of lesson 03 with two drawings of the
-# noise, a dictionary learned from the first, and the lasso with lesson 03's λ. *Agreement* of two
-# codes is the number of atoms in both over the number of atoms in either (intersection over union):
-# 1 for equal choices.
+# Photograph the same wall twice. The noise changes and the wall does not, so each patch should get
+# the same atoms both times. Does it? Take the wall of lesson 03 with two draws of the noise, a
+# dictionary learned from the first, and the lasso with lesson 03's λ. *Agreement* of two codes is
+# the number of atoms in both over the number of atoms in either (intersection over union): 1 for
+# equal choices.
 # (Without SPAMS, the dictionary and your numbers differ a little from those in the text.)
 
 
@@ -106,6 +107,8 @@ print(f"agreement of the two photographs: {agreement(codes, codes_again):.2f}")
 #
 # ### Exercise 1: the norm
 #
+# Compute $\lVert \mathbf A \rVert_{1,2}$ of the codes of one group, $(K, n)$.
+#
 # *Expect* 5 and 7.
 #
 # <details><summary>Hint</summary>
@@ -129,20 +132,23 @@ for toy in ([[3.0, 4.0], [0.0, 0.0]], [[3.0, 0.0], [0.0, 4.0]]):
 # %% [markdown]
 # ## 2. What is the prox of a row?
 #
-# As in lesson 02 we need the minimiser of $\frac12 \lVert \mathbf U - \mathbf Z \rVert^2 + \lambda
-# \lVert \mathbf Z \rVert_{1,2}$. Both parts are sums over rows, so each row is a problem of its
-# own: find $\mathbf z$ near $\mathbf u$ that is short.
+# As in lesson 02, $\mathbf Z$ is given, and we need the minimiser over $\mathbf U$ of $\frac12
+# \lVert \mathbf U - \mathbf Z \rVert^2 + \lambda \lVert \mathbf U \rVert_{1,2}$. Both parts are
+# sums over rows, so each row is a problem of its own: find $\mathbf u$ near $\mathbf z$ that is
+# short.
 #
-# - Among all $\mathbf z$ of a given length $s$, the nearest to $\mathbf u$ points in its direction,
-#   $\mathbf z = s\, \mathbf u / \lVert \mathbf u \rVert$. So only the length is to be found.
-# - It minimises $\frac12 (\lVert \mathbf u \rVert - s)^2 + \lambda s$ over $s \ge 0$, and that is
-#   the problem of lesson 02 for the number $\lVert \mathbf u \rVert$: $s = \max(\lVert \mathbf u
+# - Among all $\mathbf u$ of a given length $s$, the nearest to $\mathbf z$ points in its direction,
+#   $\mathbf u = s\, \mathbf z / \lVert \mathbf z \rVert$. So only the length is to be found.
+# - It minimises $\frac12 (\lVert \mathbf z \rVert - s)^2 + \lambda s$ over $s \ge 0$, and that is
+#   the problem of lesson 02 for the number $\lVert \mathbf z \rVert$: $s = \max(\lVert \mathbf z
 #   \rVert - \lambda, 0)$.
 #
 # Together, this is the paper's Lemma 1 (eq. 10), soft thresholding of lengths:
 #
-# $$ \mathbf Z^j = \max\Bigl(1 - \frac{\lambda}{\lVert \mathbf U^j \rVert_2},\, 0\Bigr)\,
-#    \mathbf U^j . $$
+# $$ \mathbf U^j = \max\Bigl(1 - \frac{\lambda}{\lVert \mathbf Z^j \rVert_2},\, 0\Bigr)\,
+#    \mathbf Z^j . $$
+#
+# (The lemma has the two letters the other way round.)
 #
 # *Toy example.* The row $(3, 4)$ has length 5. With $\lambda = 1$ it keeps $\frac45$ of itself,
 # $(2.4, 3.2)$. The row $(0.3, 0.4)$ has length 0.5, and nothing of it is left.
@@ -198,8 +204,8 @@ widgets.predict({"a": "a square", "b": "a diamond, a square on its tip", "c": "a
 # Patches that are alike need not be equal: an atom that most of them use may be wrong for a few.
 # Two penalties together say so,
 #
-# $$ \lambda_1 \sum_{j, i} \lvert z_{ji} \rvert
-#    + \lambda_2 \sum_j \lVert \mathbf Z^j \rVert_2 , $$
+# $$ \lambda_1 \sum_{j, i} \lvert u_{ji} \rvert
+#    + \lambda_2 \sum_j \lVert \mathbf U^j \rVert_2 , $$
 #
 # one for every entry, and one for every row. Derive the proximal operator of their sum, and write
 # it for one group $(K, n)$ or many $(R, K, n)$. It has a closed form.
@@ -208,9 +214,9 @@ widgets.predict({"a": "a square", "b": "a diamond, a square on its tip", "c": "a
 #
 # <details><summary>Hint</summary>
 #
-# A row is a problem of its own again. Suppose that its solution $\mathbf z$ is not 0, and set the
-# derivative with respect to one entry $z_i \ne 0$ to zero. Which sign has $z_i$? Collect what
-# multiplies it. What must hold where $z_i = 0$?
+# A row is a problem of its own again. Suppose that its solution $\mathbf u$ is not 0, and set the
+# derivative with respect to one entry $u_i \ne 0$ to zero. Which sign has $u_i$? Collect what
+# multiplies it. What must hold where $u_i = 0$?
 # </details>
 
 
@@ -218,7 +224,7 @@ widgets.predict({"a": "a square", "b": "a diamond, a square on its tip", "c": "a
 def sparse_group_threshold(z: Tensor, entry: float, row: float) -> Tensor:
     """Prox of λ₁ = entry and λ₂ = row, (..., K, n) -> same shape."""
     ### BEGIN SOLUTION
-    # For z_i ≠ 0: z_i (1 + λ₂/‖z‖) = u_i − λ₁ sign u_i, so z lies along the soft-thresholded row.
+    # For u_i ≠ 0: u_i (1 + λ₂/‖u‖) = z_i − λ₁ sign z_i, so u lies along the soft-thresholded row.
     return group_threshold(soft_threshold(z, entry), row)
     ### END SOLUTION
 
@@ -275,6 +281,8 @@ figure
 # optimality conditions in section 4 will say why.)
 #
 # ### Exercise 4: the largest λ
+#
+# Return $\lambda_{\max}$ of one group of patches, $(m, n)$.
 #
 # *Expect* pure noise to have a $\lambda_{\max}$ that falls with $n$.
 #
@@ -393,12 +401,12 @@ print(f"{len(groups)} groups of 16 patches: {(A != 0).any(dim=2).sum(dim=1).floa
       "atoms each, on average")
 
 # %% [markdown]
-# Has it arrived? Zero is in the subdifferential of the objective if and only if, with $\mathbf R =
+# Has it arrived? Zero is in the subdifferential of the objective if and only if, with $\mathbf E =
 # \mathbf Y - \mathbf D \mathbf A$ and for each atom,
 #
-# $$ (\mathbf D^\top \mathbf R)^j = \lambda \sqrt n\, \frac{\mathbf A^j}{\lVert \mathbf A^j \rVert}
+# $$ (\mathbf D^\top \mathbf E)^j = \lambda \sqrt n\, \frac{\mathbf A^j}{\lVert \mathbf A^j \rVert}
 #    \text{ if } \mathbf A^j \neq 0, \qquad
-#    \lVert (\mathbf D^\top \mathbf R)^j \rVert \le \lambda \sqrt n
+#    \lVert (\mathbf D^\top \mathbf E)^j \rVert \le \lambda \sqrt n
 #    \text{ if } \mathbf A^j = 0 . $$
 #
 # These are the KKT conditions of lesson 02 with rows for entries: an atom in use is correlated with
@@ -449,14 +457,13 @@ alone = fista(group, D, rule[1] * sigma, max_iterations=300)[0]
 joint = code_groups(group[None], D, lam16, 300)[0]
 awake = ((alone != 0) | (joint != 0)).any(dim=1)
 figure = figures.new_figure(8, 4, columns=2)
-for axes, codes, title in zip(
-    figure.axes, (alone, joint), ("lasso", "group lasso"), strict=True
-):
+for axes, codes, title in zip(figure.axes, (alone, joint), ("lasso", "group lasso"), strict=True):
     shown = codes[awake].where(codes[awake] != 0, math.nan) / sigma
     drawn = axes.imshow(shown, cmap="coolwarm", vmin=-8, vmax=8, aspect="auto",
                         interpolation="nearest")
     rows, entries = int((codes != 0).any(dim=1).sum()), float((codes != 0).sum() / 16)
-    axes.set(title=f"{title}: {entries:.1f} atoms a patch, {rows} in all", xlabel="patch")
+    axes.set(title=f"{title}: {entries:.1f} atoms a patch, {rows} in all", xlabel="patch",
+             xticks=(0, 5, 10, 15))
 figure.axes[0].set_ylabel("atom")
 figure.colorbar(drawn, ax=figure.axes[1], label="code / σ")
 figure
@@ -503,9 +510,9 @@ for n in (1, 4, 16):
         curves.setdefault(n, []).append((atoms, agreement(*pair)))
 figure = figures.new_figure(6, 3.2)
 for (n, curve), style in zip(curves.items(), ("o:", "s--", "^-"), strict=True):
-    figure.axes[0].plot(*zip(*curve, strict=True), style, label=f"{n} patches")
+    figure.axes[0].plot(*zip(*curve, strict=True), style, label=str(n))
 figure.axes[0].set(xlabel="atoms per patch", ylabel="agreement", ylim=(0, None))
-figure.axes[0].legend(frameon=False)
+figure.axes[0].legend(frameon=False, title="patches in a group")
 assert curves[16][2][1] > curves[1][1][1] + 0.05, "more atoms, and more agreement"
 figure
 

@@ -21,6 +21,7 @@
 # - **Source:** GroupSC: Lecouat, Ponce, Mairal, *Fully trainable and interpretable non-local
 #   sparse models for image restoration*, ECCV 2020, §3.2 and §3.3: Algorithm 1, eq. 11 and 12;
 #   Tables 3, 7, 9 and 14 to 16, Figures 1, 3 and 11 to 13.
+# - **Letters:** the table in lesson 00.
 
 # %%
 # %matplotlib inline
@@ -100,7 +101,7 @@ figure
 #
 # <details><summary>Hint</summary>
 #
-# Multiply first, then compare: `kappa[:, None] * patches`. `squared_distances(x, y)` is there.
+# Can κ be moved inside, so that only plain distances are left? `squared_distances(x, y)` is there.
 # </details>
 
 
@@ -132,7 +133,8 @@ print([round(value, 3) for value in first.tolist()])
 #    \rVert_1}}{\lVert (\mathbf B \operatorname{diag}(\boldsymbol\Sigma_i)^{1/2})^j \rVert_2},\, 0
 #    \Bigr) . $$
 #
-# Divide by $\sqrt{\lVert \boldsymbol\Sigma_i \rVert_1}$ above and below, and it gets a meaning:
+# (The paper writes the two indices of $\alpha$ and $b$ the other way round.) Divide by
+# $\sqrt{\lVert \boldsymbol\Sigma_i \rVert_1}$ above and below, and it gets a meaning:
 #
 # $$ \alpha_{ji} \leftarrow b_{ji} \max\Bigl( 1 - \frac{\Lambda_j}{s_{ji}},\, 0 \Bigr), \qquad
 #    s_{ji}^2 = \sum_l w_{li}\, b_{jl}^2, \qquad w_{li} = \frac{\Sigma_{li}}{\lVert
@@ -279,8 +281,8 @@ figure
 # %% [markdown]
 # **What to notice.** At both ends there is a penalty, and the number is 0. Between them there is
 # none, convex or not, whose prox eq. 11 could be, and the network works near the top of the hill.
-# So GroupSC minimises no cost that one could write down, and no proof of lessons 02 and 07 covers
-# its loop. It is a small step away from what they prove. Whether it works is for training and the
+# So this loop is not proximal gradient descent on any cost, and no proof of lessons 02 and 07
+# covers it. It is a small step away from what they prove. Whether it works is for training and the
 # test pictures to say. We go on calling it the group *prox*.
 #
 # The point of soft groups is not that they are better. It is that training can *make* them better.
@@ -370,12 +372,12 @@ right.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2
 figure
 
 # %% [markdown]
-# **What to notice.** On the left, the squares look like a throw of dice: section 5 finds out
-# whether they are. On the right, noise alone puts $2\sigma^2\lVert\boldsymbol\kappa\rVert^2 \approx
-# 1.4$ between any two patches, twins or not: it takes three quarters of a similarity away. So
-# groups begin large and vague, mostly of a hundred to three hundred patches. A look at the estimate
-# makes them smaller, and finds two kinds of patches: those on a brick, with a hundred relatives or
-# so, and those at a joint, with ten or twenty.
+# **What to notice.** On the left, the squares look like a throw of dice: section 5 asks whether
+# their pattern matters. On the right, noise alone puts
+# $2\sigma^2\lVert\boldsymbol\kappa\rVert^2 \approx 1.4$ between any two patches, twins or not: it
+# takes three quarters of a similarity away. So groups begin large and vague, mostly of a hundred to
+# three hundred patches. A look at the estimate makes them smaller, and finds two kinds of patches:
+# those on a brick, with a hundred relatives or so, and those at a joint, with ten or twenty.
 #
 # **One step, in pictures** (the paper's Figure 3). It is step 19, just after the last refresh: 40
 # patches in a row of the wall, across a joint, and the 24 atoms that they use most. What is learned
@@ -416,7 +418,7 @@ def look(row: int, column: int, refreshes: list[int]) -> figures.Figure:
                sigmas[n][0, :, row * across + column].unflatten(0, (-1, across))
                for n in refreshes}
     return figures.show_similar(noisy if refreshes == [0] else estimate, columns,
-                                (row, column), size)
+                                (row, column), size, label="similarity")
 
 
 look(16, 22, [0, 1, 3])
@@ -512,8 +514,8 @@ for count in (10, 100, 500):
 # - No $N \times N$ matrix need ever be stored. A softmax can be summed up key by key, and fast
 #   attention code does that. (Our `mask` is such a matrix; a window known by its width need not
 #   be.)
-# - Few patches hold most of the weight, as the cell prints. To keep only the nearest is an
-#   approximation whose error one can measure.
+# - One patch in twenty holds more than half of the weight, and one in five about nine tenths. To
+#   keep only the nearest is an approximation whose error one can measure.
 # - A refreshed Σ is an average of two attentions, patch $i$ weighing them by $(1 - \nu) \lVert
 #   \boldsymbol\Sigma_i \rVert_1$ and $\nu \lVert \hat{\boldsymbol\Sigma}_i \rVert_1$.
 #
@@ -657,13 +659,14 @@ for name, chosen in {"dips of Λ filled": filled, "dips two steps earlier": move
     print(f"  {name:24s}{altered('raw_thresholds', chosen):6.2f} dB")
 
 # %% [markdown]
-# **What to notice.** The pattern of κ is chance, left over by the training's noise: no pixel of a
-# patch tells more than another who its relatives are. What matters is one number, how large κ is.
-# The 81 weights of eq. 12 could be a single one.
+# **What to notice.** On this wall the pattern of κ does not matter: no pixel of a patch tells more
+# than another who its relatives are. What matters is one number, how large κ is. Here a single one
+# could stand for the 81 weights of eq. 12.
 #
 # The dips of Λ do matter. If they are filled, with the mean of the steps around them, the wall
-# loses 0.1 dB; two steps earlier, away from the refreshes, they do more harm than none. So it is
-# their place that counts, just before a refresh. (All else was trained with the dips.)
+# loses 0.1 dB. Moved two steps earlier, away from the refreshes, the dips cost 0.8 dB, far more
+# than having none at all. So it is their place that counts, just before a refresh. (All else was
+# trained with the dips.)
 #
 # ## Results: against SC
 #
@@ -727,9 +730,9 @@ for name, (method, way, network) in table.items():
 # %% [markdown]
 # **What to notice.** Groups gain 0.24 dB over SC (in print 0.30), for 82 numbers more and seven
 # times the seconds. Our three networks lie 0.14 to 0.26 dB below print, after about a hundredth of
-# the paper's training. DnCNN has eight times the parameters, is 0.22 dB ahead of our GroupSC (0.02
-# dB in print), and takes less than a tenth of its time: it compares no patches, and convolutions
-# are what processors are good at.
+# the paper's training. DnCNN has eight times the parameters, is 0.22 dB ahead of our GroupSC before
+# rounding (0.02 dB in print), and takes less than a tenth of its time: it compares no patches, and
+# convolutions are what processors are good at.
 #
 # **What are the sizes worth?** The paper's Tables 15 and 16 say how many dB each choice gained or
 # lost on BSD68 at σ = 25/255, in a lighter version, each fully trained. Beside them stand short

@@ -287,7 +287,7 @@ for name, style in (("camera", "o-"), ("coins", "s--"), ("grass", "^-.")):
     figure.axes[1].plot(sigmas, weak, style, label=name)
 for axes, title in zip(figure.axes, ("all patches", "weak texture only"), strict=True):
     axes.axhline(0, color="0.7", zorder=0)
-    axes.set(title=title, xlabel="σ", ylabel="error", ylim=(-1, 9))
+    axes.set(title=title, xlabel="σ × 255", ylabel="error × 255", ylim=(-1, 9))
     axes.legend(frameon=False)
 figure
 

@@ -141,8 +141,9 @@ figure
 # 3. This factor is the same in all terms now, and is taken out: exact again.
 #
 # So whatever is wrong comes in with line 2. In the term of the winner, with β near 1, the features
-# of the losers are added, each times its $\sqrt{\beta_j}$. A loser's term changes its size: its
-# own features had the weight $\sqrt{\beta_j}$, the winner's have a weight near 1.
+# of the losers are added, each times its $\sqrt{\beta_j}$. In a loser's term its own features, with
+# the weight $\sqrt{\beta_j}$, are replaced by those of the mixture, in which the winner's have a
+# weight near 1. So the whole term is about $1/\sqrt{\beta_j}$ times too large.
 #
 # *Toy example.* β = (0.99, 0.01). The loser's term weighs 0.01 in eq. 8. After line 2 it weighs
 # $\sqrt{0.01} \cdot 1 = 0.1$, ten times as much.
@@ -230,6 +231,10 @@ figure
 # *cardinal groups*, which choose each by itself (eq. 10):
 #
 # $$ \hat W = \operatorname{concat}_{j=1}^d \Bigl( \sum_{i=1}^k \gamma_{j,i} W^{j,i} \Bigr). $$
+#
+# $\gamma_{j,i}$, β with one index more, is the gate of group i in cardinal group j, a softmax over
+# i. $W^{j,i}$ is block j of the outputs of kernel i. (In the code gates are `(B, k, d)`, i before
+# j.)
 #
 # Without them a layer makes one choice among k. With d = 16 it makes sixteen, and has $k^{16}$
 # outcomes, for a somewhat larger MLP.
@@ -405,8 +410,8 @@ for name, (gate, draws) in ways.items():
 # hill, and gone at 0.03. A group that starts behind stays behind: it is dead.
 #
 # Straight through moves the logits, but not the loser's kernel: it may be called back, but has not
-# learned anything meanwhile. Only Gumbel's noise reaches all three, since it draws the loser in 27
-# of 100 steps.
+# learned anything meanwhile. Of the two ways to choose hard, only Gumbel's reaches all three, since
+# it draws the loser in 27 of 100 steps.
 #
 # So noise keeps groups alive. What does it cost? Take three groups, each with features of its own,
 # and a squared error of the mixture. To get a hard choice in the end one minimises the *expected*
@@ -856,8 +861,10 @@ widgets.quiz("12")
 # <details><summary>Solution</summary>
 #
 # Multiplied out, eq. 9 is $\sum_{i,j} \sqrt{\beta_i \beta_j}\, W_2^i W_1^j X$: the terms $i = j$
-# are eq. 8, the terms $i \ne j$ are too many. They vanish if $W_2^i W_1^j = 0$ there: what one
-# group writes into the hidden channels the other does not read.
+# are eq. 8, the terms $i \ne j$ are too many. Those of $(i, j)$ and $(j, i)$ share the factor
+# $\sqrt{\beta_i \beta_j}$. So they vanish for every β exactly if $W_2^i W_1^j + W_2^j W_1^i = 0$
+# for all $i \ne j$, for instance if both products are 0: what one group writes into the hidden
+# channels the other does not read.
 #
 # ```python
 # apart1 = torch.zeros(1, 2, 4, 4)

@@ -243,7 +243,7 @@ figure
 
 # %% [markdown]
 # **What to notice.** What gives the noise starts with a far smaller loss, as the toy said, and
-# stays ahead: after 150 steps it is more than 1 dB better, on a picture that it has never seen.
+# stays ahead: after 150 steps it is more than 2 dB better, on a picture that it has never seen.
 # With or without norms its loss is the same. Where the picture has to be given, norms are of no
 # use: the curve jumps. A possible reason is that a norm takes away the mean of a channel, and grey
 # levels are means. (The lecture names what norms are for: deep networks, higher learning rates, any
@@ -653,10 +653,11 @@ for name, method in methods.items():
 assert results["DnCNN"] > results["SC"] + 0.2
 
 # %% [markdown]
-# **What to notice.** DnCNN is 0.4 dB ahead of SC, with eight times as many parameters, fewer
-# multiplications and in half the time. It is ahead of CSR and GroupSC, too, if by less, and they
-# need ten times its seconds. These weights are from an hour of training on one core. What a long
-# training makes of the same network, the next table shows.
+# **What to notice.** DnCNN is 0.4 dB ahead of SC, with eight times as many parameters and fewer
+# multiplications. It is ahead of CSR and GroupSC, too, if by less. Seconds depend on the machine;
+# on ours it took less than half of SC's, and CSR and GroupSC more than ten times its own. These
+# weights are from an hour of training on one core. What a long training makes of the same network,
+# the next table shows.
 #
 # **On par, with 8 times fewer parameters?** So says GroupSC's paper of itself and DnCNN. Scores on
 # BSD68, in print and measured: GroupSC's with our weights, DnCNN's with those that its authors

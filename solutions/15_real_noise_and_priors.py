@@ -90,8 +90,8 @@ print(f"noise: {255 * read:.1f} grey levels in the dark, "
 # ### Exercise 1: the line
 #
 # Find $(\sigma_s^2, \sigma_c^2)$ that make $\sum_i w_i (v_i - \sigma_s^2 L_i - \sigma_c^2)^2$
-# smallest, three times: first with all weights 1, then twice with $w_i = 1/\sigma^4(L_i)$, the line
-# being that of the round before. Where that is below 1e-6, take 1e-6.
+# smallest, three times: first with all weights 1, then twice with $w_i = 1/\sigma^4(L_i)$, with
+# $\sigma^2(L_i)$ from the line of the round before, and at least 1e-6.
 #
 # *Expect* 0.04 and 0.01 for the toy.
 #
@@ -128,24 +128,25 @@ again = VaryingNoise(variance(light).sqrt(), seed=1)(light, "astronaut")
 patches, others = (extract_patches(one, 8, 8)[0] for one in (raw, again))  # (64, N)
 levels = (patches + others).mean(dim=0) / 2
 pair, single = (patches - others).var(dim=0) / 2, patches.var(dim=0)
-figure, at = figures.new_figure(7, 3.2), torch.linspace(0, 1, 50)
+figure, at = figures.new_figure(8.5, 3.2), torch.linspace(0, 1, 50)
 axes = figure.axes[0]
 for values, name, style in ((single, "one photograph", "."), (pair, "a pair", "x")):
     s2, c2 = noise_line(levels, values).tolist()
     print(f"{name:15s} σ_s = {max(s2, 0) ** 0.5:.3f}, σ_c = {max(c2, 0) ** 0.5:.3f}")
     axes.plot(levels, values, style, markersize=4, alpha=0.6, label=name)
-    axes.plot(at, s2 * at + c2, label=f"its line, from {name}")
-axes.plot(at, variance(at), "k--", label="truth")
+    axes.plot(at, s2 * at + c2, label=f"line from {name}")
+axes.plot(at, variance(at), "k--", label="true line")
 axes.set(xlabel="light L", ylabel="variance", ylim=(0, 0.06))
-axes.legend(frameon=False, fontsize=8)
+axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 figure
 
 # %% [markdown]
 # **What to notice.** The pair gives both numbers to within a few per cent, without knowing anything
-# of the scene. Its crosses scatter about the line, the more the brighter it is, as the weights
-# suppose. With one photograph, hair and eyes count as noise: its points lie on the line or above
-# it, and $\sigma_s$ comes out a quarter too large, $\sigma_c$ twice as large as it is. Who has one
-# photograph only must look for places without texture.
+# of the scene. Its crosses scatter about the true line, the more the brighter it is, as the weights
+# suppose. With one photograph, hair and eyes count as noise: its points scatter about the *true*
+# line where a square is smooth and lie far above it elsewhere, and they lift its own line:
+# $\sigma_s$ comes out 30 % too large, $\sigma_c$ twice as large as it is. Who has one photograph
+# only must look for places without texture.
 #
 # ## 2. Can one make it Gaussian again?
 #
@@ -200,22 +201,20 @@ left, middle, right = figure.axes
 left.plot(steps, stabilise(steps, shot, read) / stabilise(torch.tensor(1.0), shot, read),
           label="f, scaled")
 left.plot(steps, from_light(steps), "--", label="a camera's curve (sRGB)")
-middle.plot(steps, stabilise(samples, shot, read).std(dim=1))
-middle.set(ylim=(0, 1.5), xlabel="light L", ylabel="standard deviation of f(y)")
-right.plot(steps, 255 * samples.std(dim=1), label="of y")
-right.plot(steps, 255 * from_light(samples.clamp(0, 1)).std(dim=1), "--", label="of sRGB of y")
-right.set(xlabel="light L", ylabel="noise in grey levels", ylim=(0, None))
-_ = [axes.legend(frameon=False, fontsize=8) for axes in (left, right)]
+left.set(xlabel="light L", ylabel="f(L) / f(1)")
+left.legend(frameon=False, fontsize=8)
+middle.plot(steps, 255 * samples.std(dim=1))
+middle.set(xlabel="light L", ylabel="noise of y in grey levels", ylim=(0, None))
+right.plot(steps, stabilise(samples, shot, read).std(dim=1))
+right.set(ylim=(0, 1.5), xlabel="light L", ylabel="standard deviation of f(y)")
 figure
 
 # %% [markdown]
-# **What to notice.** The curve is steep in the dark and flat in the light. Behind it the noise has
-# the deviation 1.0 nearly everywhere. In the dark it is up to 1.2: there the noise is as large as
-# the light itself, and the slope differs from one end of it to the other. *A small step* $n$ was
-# the assumption. On the left, sRGB's curve has nearly the same shape; on the right, it turns noise
-# that grew from 8 to 42 grey levels into noise of about 20 in all of the middle. But it is steeper
-# than $f$ in the dark, and in white a file has no room for the half of the noise that is above
-# white.
+# **What to notice.** The curve is steep in the dark and flat in the light, and sRGB's has nearly
+# the same shape. The noise of $y$ grows from 8 to 42 grey levels; behind $f$ it has the deviation
+# 1.0 nearly everywhere. In the dark it is up to 1.2: there the noise is as large as the light
+# itself, and the slope differs from one end of it to the other. *A small step* $n$ was the
+# assumption.
 #
 # **Back again.** $z = f(y)$ is solved for $y$ by $\sigma_c z + \sigma_s^2 z^2 / 4$, whatever the
 # two are. But a denoiser returns about the mean of $f(y)$, and since $f$ is bent, that is not $f$
@@ -273,25 +272,37 @@ figures.show_images(chosen, clean=photo, crop=(20, 40, 130, 130), residual=True,
 #
 # Behind the sensor stand three more stages, here those of `CameraNoise`: each pixel has seen one
 # colour only, so two thirds of the numbers are filled in from neighbours (*demosaicking*); a curve
-# turns light into the numbers of a file; the file is compressed. After the question a photograph in
-# colour goes through all stages, with noise and without: what differs is the noise as it is by
-# then.
+# turns light into the numbers of a file; the file is compressed.
 #
-# *Predict:* the sensor's noise is
-# strongest in white. Where is it strongest after the curve of sRGB, before any colours are filled
-# in?
+# **Predict.** The sensor's noise is strongest in white. Where is it strongest after the curve of
+# sRGB, before any colours are filled in?
 
 
 # %%
-def strongest(steps=steps, samples=samples) -> tuple[str, str]:
-    spread = 255 * from_light(samples.clamp(0, 1)).std(dim=1)
+def strongest(steps=steps, samples=samples) -> tuple[str, figures.Figure]:
+    figure, spread = figures.new_figure(6, 2.8), from_light(samples.clamp(0, 1)).std(dim=1)
+    figure.axes[0].plot(steps, 255 * samples.std(dim=1), label="of y")
+    figure.axes[0].plot(steps, 255 * spread, "--", label="of sRGB of y")
+    figure.axes[0].set(xlabel="light L", ylabel="noise in grey levels", ylim=(0, None))
+    figure.axes[0].legend(frameon=False, loc="lower right")
     place = float(steps[spread.argmax(), 0])
-    right = "a" if place > 0.5 else "b" if place > 0.2 else "c"
-    return right, f"{spread.max():.0f} grey levels at L = {place:.2f}, {spread[-1]:.0f} at L = 1."
+    return "a" if place > 0.5 else "b" if place > 0.2 else "c", figure
 
 
 widgets.predict({"a": "in the bright parts", "b": "in the middle", "c": "in the dark parts"},
                 strongest)
+
+# %%
+strongest()[1]
+
+# %% [markdown]
+# **What to notice.** In the dark: 32 grey levels at $L = 0.05$, and 12 in white. The curve turns
+# noise that grew from 8 to 42 grey levels into noise of about 20 in all of the middle, for it has
+# nearly the shape of $f$. But it is steeper than $f$ in the dark, and in white a file has no room
+# for the half of the noise that is above white.
+#
+# Now a photograph in colour goes through all stages, with noise and without: what differs is the
+# noise as it is by then.
 
 # %%
 colour = data.sample("chelsea", gray=False, size=256)
@@ -348,8 +359,10 @@ figure
 #
 # CBDNet is two networks: five convolutions that look at the noisy picture and say σ at each pixel,
 # and a U-Net that is given the picture and this map. The map is trained with a loss of its own. Why
-# not with the squared error? Let us see what a wrong σ costs. *Predict:* the noise has σ = 25.
-# FFDNet is told 15, or 35. Which costs more?
+# not with the squared error? Lesson 14 has found that a σ which is too low costs more than one that
+# is too high. Now the smooth wall stands beside the man with the camera.
+#
+# **Predict.** The noise has σ = 25. On the wall, what does it cost if FFDNet is told 35?
 
 # %%
 wall, still = (data.sample(name, size=160) for name in ("brick", "camera"))
@@ -366,20 +379,20 @@ def cost(curves=curves, told=told) -> tuple[str, figures.Figure]:
         figure.axes[0].plot(told, values, style, markersize=4, label=name)
     figure.axes[0].set(xlabel="σ told, × 255", ylabel="dB", title="true σ: 25")
     figure.axes[0].legend(frameon=False)
-    low, high = (sum(v[told.index(level)] for v in curves.values()) for level in (15, 35))
-    return "a" if low < high else "b", figure
+    true, high = (curves["brick"][told.index(level)] for level in (25, 35))
+    return "a" if high < true - 0.5 else "b" if high < true else "c", figure
 
 
-widgets.predict({"a": "10 too low costs more", "b": "10 too high costs more"}, cost)
+widgets.predict({"a": "more than 0.5 dB", "b": "up to 0.5 dB", "c": "nothing: it gains"}, cost)
 
 # %%
 cost()[1]
 
 # %% [markdown]
-# **What to notice.** Too low costs more. Told 15, FFDNet loses almost 5 dB on the photograph and
-# 10 on the wall; told 35, it loses one on the photograph, and on the wall it even gains.
-# Noise that is not removed stays as it was; what is removed too much is the faintest texture, of
-# which the wall has hardly any. So if one must be wrong, then rather on the side of too much.
+# **What to notice.** On the wall it even gains, by 0.2 dB, and on the photograph it loses one. Told
+# 15, 10 too little, FFDNet loses almost 5 dB on the photograph and 10 on the wall. Noise that is
+# not removed stays as it was; what is removed too much is the faintest texture, of which the wall
+# has hardly any. So if one must be wrong, then rather on the side of too much.
 #
 # Move the slider and look: what is left, and what is lost?
 
@@ -578,8 +591,9 @@ figures.show_images(shown, columns=5, width=11)
 # handle noise and fine details and the deeper ones give back edges and texture. Do these eight do
 # that? The last column would be positive where a layer adds details of the picture. It is negative
 # in all layers but the first: details are taken away together with noise, by all of them, and the
-# last two, whose shares resemble the noise least, gain nothing. The picture after layer 6 is as
-# good as the result. What 20 layers with a longer training do is another question.
+# last two, whose shares resemble the noise less than those of layers 2 to 6, gain nothing. The
+# picture after layer 6 is as good as the result. What 20 layers with a longer training do is
+# another question.
 #
 # **A class.** Now each network on both kinds of pictures, beside FFDNet, which has 485,316
 # parameters and has seen hundreds of photographs.

@@ -227,11 +227,11 @@ for way in scored["coffee"]:
 # %% [markdown]
 # **What to notice.** A border more or less moves a tenth on one photograph and half a decibel on
 # another, up or down: it says what is near the border, and nothing of the method. (NSR's program
-# leaves out 8 pixels on DIV2K, enlarged twice.) Rounding moves hundredths, and more where a score
-# is high. But luma that fills the range from 0 to 255 costs 1.32 dB on every photograph, to a
-# hundredth or two: problem 1 says why. And all three colours together cost another 0.03 to 0.5 dB.
-# On Set5, enlarged twice, NLRN prints 0.22 dB more than the best method before it, and NSR's
-# *sparse +* 0.03 dB more than EDSR (S).
+# leaves out 8 pixels on DIV2K at × 2.) Rounding moves hundredths, and more where a score is high.
+# But luma that fills the range from 0 to 255 costs 1.32 dB on every photograph, to a hundredth or
+# two: problem 1 says why. And all three colours together cost another 0.03 to 0.5 dB. On Set5,
+# at × 2, NLRN prints 0.22 dB more than the best method before it, and NSR's *sparse +* 0.03 dB
+# more than EDSR (S).
 #
 # The kernel is a convention, too.
 #
@@ -347,9 +347,9 @@ print(f"in the long run a step leaves at most {slowest:.2f} of what is missing")
 # \mathbf D \mathbf U$ in each step, whose largest eigenvalue is printed: it falls by a fixed factor
 # in the end, whatever $\mathbf y$ is. On the right, the first step brings most of the gain, and
 # after five there is no more to be had. Rounding $\mathbf y$ to 8 bits costs nothing that one could
-# see. With noise of 2 there is less to gain, with 5 nothing: the estimate agrees with what was
-# measured, noise and all. The finest waves, which $\mathbf D$ dims, are made strong again, with the
-# noise in them.
+# see. With noise of 2 there is less to gain, and after two steps nothing more; with 5 it costs 0.6
+# dB: the estimate agrees with what was measured, noise and all. The finest waves, which $\mathbf D$
+# dims, are made strong again, with the noise in them.
 #
 # ### Exercise 3: at once, and no farther than needed
 #
@@ -459,9 +459,10 @@ same = torch.allclose(by_shuffle[inner], imresize(small, 2)[inner], atol=1e-5)
 print("bicubic interpolation:", same)
 
 # %% [markdown]
-# Why 5 × 5? Each of the four pixels looks at four old rows, those on the left from two before to
-# one after, those on the right from one before to two after. NSR's *skip*, a convolution of 5 × 5
-# from the small image straight to the shuffle, has just this size. The network is
+# Why 5 × 5? Each of the four pixels looks at four old rows and four old columns: the left ones at
+# columns from two before to one after, the right ones from one before to two after, and likewise up
+# and down. Together that is 5 × 5. NSR's *skip*, a convolution of 5 × 5 from the small image
+# straight to the shuffle, has just this size. The network is
 #
 # $$ \hat{\mathbf x} = \operatorname{shuffle}\bigl( \operatorname{skip}(\mathbf y) +
 #    \operatorname{tail}(\operatorname{blocks}(\operatorname{head}(\mathbf y))) \bigr) , $$
@@ -490,9 +491,9 @@ for name, kind, options in (("DnCNN-3, VDSR", "dncnn", {"layers": 20, "batch_nor
 
 # %% [markdown]
 # **What to notice.** The shipped network has nearly as many parameters as DnCNN-3, and multiplies a
-# quarter as often where it enlarges twice, an eighteenth where it enlarges four times: its pixels
-# are fewer. NLRN has the fewest parameters and uses them twelve times; and each pixel of a tile of
-# 43 × 43 is compared with all others.
+# quarter as often at × 2, an eighteenth at × 4: its pixels are fewer. NLRN has the fewest
+# parameters and uses them twelve times; and each pixel of a tile of 43 × 43 is compared with all
+# others.
 #
 # Mind whose pixel a table counts. NSR's Table 4 has a line "FLOPs (M)" with 0.67 for VDSR and 1.4
 # for EDSR (S) and for *sparse +*, as if VDSR were the cheaper one. These are numbers like those of
@@ -604,10 +605,10 @@ for title, keys in names.items():
 # close to each other. NLRN, with 0.34 million parameters, is level with EDSR (S) on Set5 and
 # BSD100, and 0.1 dB behind on Set14; it pays in multiplications. Four kernels in the place of one
 # (*sparse +*) bring EDSR (S) 0.03 to 0.10 dB. The shipped network gains 2.3 to 3.8 dB, as much as
-# DnCNN-3 to 0.05 dB, with a quarter of its multiplications; EDSR (S), half a decibel ahead, has
-# more than twice as many parameters, and more than minutes of training (`lessons models show
-# nsr-sr-2` says how many). And DnCNN-3 with its authors' own weights has 0.04 dB less here than its
-# authors print: they round in another place.
+# DnCNN-3 to 0.05 dB, with a quarter of its multiplications; EDSR (S), a quarter to half a decibel
+# ahead, has more than twice as many parameters, and more than minutes of training (`lessons models
+# show nsr-sr-2` says how many). And DnCNN-3 with its authors' own weights has 0.04 dB less here
+# than its authors print: they round in another place.
 #
 # ## What breaks
 #
@@ -735,18 +736,18 @@ widgets.quiz("16")
 #
 # </details>
 #
-# **2. Twice is not four times.** A network for × 2 can be applied twice. The tables' small image
-# for × 4 is made with the kernel stretched four times. Is that what halving twice gives? What does
-# the difference cost?
+# **2. Two runs of × 2 are not × 4.** A network for × 2 can be run a second time, on its own
+# estimate. The tables' small image for × 4 is made with the kernel stretched by 4. Is that what two
+# halvings give? What does the difference cost?
 #
 # <details><summary>Solution</summary>
 #
-# No: the kernel of halving twice is a sum of shifted kernels, and is not Keys' cubic, so the small
+# No: the kernel of two halvings is a sum of shifted kernels, and is not Keys' cubic, so the small
 # images differ by one or two grey levels at most. It costs bicubic interpolation 0.05 to 0.16 dB.
-# The network, applied twice, loses 0.2 dB on the cups, gains 0.7 on the bricks, and is as before on
-# the rest: its second pass has learned to undo one halving, and gets what two of them left. (How
-# far it stays behind a network for × 4 this does not tell: that pass sees an estimate where it has
-# learned from photographs.)
+# The network, run twice, loses 0.2 dB on the cups, gains 0.7 on the bricks, and is as before on the
+# rest: its second pass has learned to undo one halving, and gets what two of them left. (How far it
+# stays behind a network for × 4 this does not tell: that pass sees an estimate where it has learned
+# from photographs.)
 #
 # ```python
 # for name, photo in photos.items():

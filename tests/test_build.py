@@ -170,6 +170,23 @@ def test_check_notices_an_edited_source_and_missing_cells(course: Path) -> None:
     assert build.main(["--check"], course) == 1
 
 
+def test_text_alone_is_written_without_executing_anything(
+    course: Path, built: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lesson(course, LESSON.replace("A tiny lesson", "A small lesson"))
+    assert build.main(["42", "--text"], course) == 0
+    assert build.main(["42", "--check"], course) == 0
+    for folder, before in built.items():
+        after = (course / folder / "42_tiny.ipynb").read_text(encoding="utf-8")
+        assert "A small lesson" in after
+        assert outputs(after) == outputs(before)
+    lesson(course, LESSON.replace("6 * 7", "7 * 6"))
+    assert build.main(["42", "--text"], course) == 1
+    assert "code has changed" in capsys.readouterr().err
+    text = (course / "notebooks" / "42_tiny.ipynb").read_text(encoding="utf-8")
+    assert "A small lesson" in text, "nothing is written then"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

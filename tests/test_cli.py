@@ -236,10 +236,7 @@ def test_help_is_instant_because_torch_stays_away() -> None:
     code = (
         "import sys, lessons_lib.cli\n"
         "try: lessons_lib.cli.main(['--help'])\n"
-        "except SystemExit: assert not {'torch', 'numpy', 'rich'} & sys.modules.keys()\n"
-        # A third of a second; this only has to notice ten times that. A processor's time does not
-        # depend on what else the machine does.
-        "import time; assert time.process_time() < 5"
+        "except SystemExit: assert not {'torch', 'numpy', 'rich'} & sys.modules.keys()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -5,10 +5,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from lessons_lib.cli import main
+from lessons_lib.cli import app
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md"]
@@ -84,9 +86,27 @@ def test_the_librarys_example_runs_and_denoises():
     assert estimate > noisy + 5
 
 
-@pytest.mark.parametrize("command", ["doctor", "denoise", "data list", "evaluate"])
-def test_commands_of_the_readme_exist(command: str):
-    assert f"lessons {command}" in text_of("README.md")
-    with pytest.raises(SystemExit) as end:
-        main([*command.split(), "--help"])
-    assert end.value.code == 0
+def commands_of(name: str) -> list[str]:
+    """What follows ``lessons`` in a page's blocks of commands, and in its text."""
+    text = text_of(name)
+    blocks = "\n".join(re.findall(r"```(?:bash)?\n(.*?)```", text, re.DOTALL))
+    inline = re.findall(r"`(lessons [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    lines = [line.partition("#")[0].strip() for line in blocks.splitlines()]
+    found = [line for line in lines if line.startswith("lessons ")] + inline
+    return sorted({" ".join(line.split())[len("lessons ") :] for line in found})
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/teaching.md"])
+def test_commands_and_options_of_the_pages_exist(page: str):
+    commands = commands_of(page)
+    assert commands
+    for command in commands:
+        known: Any = get_command(app)
+        words = command.split()
+        while words and hasattr(known, "commands"):
+            assert words[0] in known.commands, f"lessons {command}"
+            known = known.commands[words.pop(0)]
+        options = {option for parameter in known.params for option in parameter.opts}
+        for word in words:
+            if word.startswith("--"):
+                assert word in options, f"{word} of lessons {command}"

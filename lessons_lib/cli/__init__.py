@@ -63,6 +63,9 @@ def _lessons(
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 something is broken, 2 bad input, 130 Ctrl-C."""
+    # PyTorch's threads would keep their cores busy while they wait, and others from working. What
+    # is loaded later asks for this once.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(arguments, prog_name="lessons", standalone_mode=False) or 0
         sys.stdout.flush()

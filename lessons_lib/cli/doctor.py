@@ -60,7 +60,7 @@ def _torch() -> Iterator[Finding]:
     if torch.cuda.is_available():
         yield Finding("device", f"cuda: {torch.cuda.get_device_name(0)}")
     elif torch.backends.mps.is_available():
-        yield Finding("device", "mps (Apple GPU)")
+        yield Finding("device", "cpu (all lessons run on it; the library does not use Apple's GPU)")
     else:
         yield Finding("device", "cpu (all lessons run on it)")
     threads, cores = torch.get_num_threads(), _usable_cores()

@@ -70,7 +70,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
 
     A picture is named where BM3D is better by half a decibel on it.
     """
-    from lessons_lib.checkpoints import load_card
+    from lessons_lib.checkpoints import Card, load_card
     from lessons_lib.data import shipped
     from lessons_lib.evaluation.against import matches
     from lessons_lib.evaluation.scores import stored
@@ -79,6 +79,8 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     weights = find_published(name) if "@" in name else load_card(name)
     facts = {"model": weights.model, "trained for": weights.setting}
     facts |= {"parameters": f"{weights.parameters:,}", "licence": weights.licence}
+    if isinstance(weights, Card):
+        facts["data"] = f"{weights.data} ({weights.data_licence})"
     for label, value in facts.items():
         typer.echo(f"{label + ':':13}{value}")
     beside = {match.score.place: match for match in matches(weights.name)}

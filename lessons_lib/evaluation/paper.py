@@ -1,6 +1,7 @@
 """What was published, and which row of it is to be compared with which score."""
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,8 +12,9 @@ from lessons_lib.models import MODELS
 from lessons_lib.published import PublishedWeights
 from lessons_lib.tasks import TASKS
 
-# Where papers print different numbers for the same thing, the paper that proposes it is believed.
-FIRST_SOURCE = "GroupSC-T"
+# Where papers print different numbers for the same thing, the paper that proposes it is believed,
+# and of others' methods what most of them print.
+PROPOSES, PROPOSED = "GroupSC-T", ("SC", "CSR", "GroupSC")
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ def published(method: str, protocol: Protocol) -> Published | None:
         protocol: how it was measured.
 
     Returns:
-        The proposing paper's row, with the SSIM of any source that prints the same PSNR; None if
-        nothing was published.
+        The row, with the SSIM of any source that prints the same PSNR; None if nothing was
+        published.
     """
     task, colour = TASKS[protocol.task], protocol.channel == "rgb"
     weights = find_card(method)
@@ -49,7 +51,7 @@ def published(method: str, protocol: Protocol) -> Published | None:
         if isinstance(weights, PublishedWeights) and task.name not in weights.tasks:
             # One network for all noise is another row than the one for this noise.
             return None
-        name = MODELS[weights.model].name_in_tables(task.name, colour)
+        name = MODELS[weights.model].name_in_tables(weights.options, task.name, colour)
     else:
         methods = task.methods()
         name = methods[method].published[colour] if method in methods else ""
@@ -62,9 +64,13 @@ def published(method: str, protocol: Protocol) -> Published | None:
         "method": name,
     }
     found = [row for row in rows() if row["psnr"] and wanted.items() <= row.items()]
-    found.sort(key=lambda row: not row["source"].startswith(FIRST_SOURCE))
     if not found:
         return None
-    best = found[0]
+    if name in PROPOSED:
+        found.sort(key=lambda row: not row["source"].startswith(PROPOSES))
+        best = found[0]
+    else:
+        usual = Counter(row["psnr"] for row in found).most_common(1)[0][0]
+        best = next(row for row in found if row["psnr"] == usual)
     ssim = next((row["ssim"] for row in found if row["ssim"] and row["psnr"] == best["psnr"]), None)
     return Published(name, float(best["psnr"]), float(ssim) if ssim else None, best["source"])

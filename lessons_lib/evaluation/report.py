@@ -11,6 +11,7 @@ from statistics import fmean
 from lessons_lib.checkpoints import cards, known_weights
 from lessons_lib.evaluation.ablations import STUDIES, Study
 from lessons_lib.evaluation.paper import Published
+from lessons_lib.evaluation.protocols import standard
 from lessons_lib.evaluation.scores import StoredScore, stored
 from lessons_lib.models import MODELS
 from lessons_lib.published import published_weights
@@ -58,6 +59,9 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
         made[f"PSNR on {name}"] = _by_setting(some, _psnr)
         made[f"SSIM on {name}"] = _by_setting(some, lambda score: f"{score.ssim:.4f}")
         made[f"seconds on {name}"] = _seconds(some)
+        for setting in dict.fromkeys(score.setting for score in some):
+            at = [score for score in some if score.setting == setting]
+            made[f"pictures of {name}, {_head(setting)}"] = _by_picture(at)
     weights = [score for score in kept if score.method in cards() and _at_home(score)]
     compared = [(score, paper) for score in weights if (paper := score.paper)]
     if compared:
@@ -107,15 +111,15 @@ def _three_neighbours(kept: list[StoredScore]) -> str:
         ours = [
             other
             for other in kept
-            if _kind(other) == weights.model
-            and not _by_authors(other)
+            if not _by_authors(other)
+            and _label(other) == _label(score)
             and _at_home(other)
             and other.overlap is None
             and other.place == score.place
         ]
         paper = score.paper
         place = (_place(weights.model), score.dataset, _number(score.setting), score.method)
-        name = paper.method if paper else MODELS[weights.model].title
+        name = paper.method if paper else _network(score)
         cells = [
             name,
             ", ".join(filter(None, (score.dataset, TASKS[score.task].mark, _head(score.setting)))),
@@ -130,17 +134,37 @@ def _three_neighbours(kept: list[StoredScore]) -> str:
 
 
 def _by_setting(scores: list[StoredScore], cell: Cell) -> str:
-    """One row for each method or kind of model, one column for each noise level or quality."""
+    """One row for each method or network, one column for each noise level or quality."""
     settings = sorted({score.setting for score in scores}, key=_number)
-    lines: dict[tuple[str, int], dict[str, str]] = {}
+    lines: dict[tuple[tuple[int, str], str, int], dict[str, str]] = {}
     for score in filter(_at_home, scores):
-        lines.setdefault((_kind(score), _overlap(score)), {})[score.setting] = cell(score)
+        line = (_place(_kind(score)), _label(score), _overlap(score))
+        lines.setdefault(line, {})[score.setting] = cell(score)
     rows = [["method", *map(_head, settings)]]
-    for kind, overlap in sorted(lines, key=lambda line: (_place(line[0]), line[1])):
-        label = _label(kind, scores[0].task)
-        cells = (lines[kind, overlap].get(setting, "–") for setting in settings)
+    for line in sorted(lines):
+        _, label, overlap = line
+        cells = (lines[line].get(setting, "–") for setting in settings)
         rows.append([_with_overlap(label, overlap), *cells])
     return _explain_star(markdown(rows))
+
+
+def _by_picture(scores: list[StoredScore]) -> str:
+    """A row for each picture, a column for each method or network; of two, how far apart they are.
+
+    Labels are those of other tables without the lesson.
+    """
+    scores = [score for score in filter(_at_home, scores) if score.overlap is None]
+    scores.sort(key=lambda score: _place(_kind(score)))
+    names = [_label(score).partition(" (")[0] for score in scores]
+    two = len(scores) == 2
+    rows = [["picture", *names, *(["difference"] if two else [])]]
+    means = {score.method: score.psnr for score in scores}
+    pictures = [(Path(file).stem, file) for file in scores[0].per_image] if scores else []
+    for picture, file in [*pictures, ("mean", "")]:
+        found = [score.per_image[file] if file else means[score.method] for score in scores]
+        apart = [f"{found[1] - found[0]:+.2f}"] if two else []
+        rows.append([picture, *(f"{psnr:.2f}" for psnr in found), *apart])
+    return markdown(rows)
 
 
 def _explain_star(table: str) -> str:
@@ -169,13 +193,27 @@ def _with_overlap(label: str, overlap: int) -> str:
     return label if overlap < 0 else f"{label}, tiles overlapping by {overlap}"
 
 
-def _label(kind: str, task: str) -> str:
-    """Of a method or a model: its title, and the lesson that teaches it."""
-    known = TASKS[task].methods() | MODELS
-    if kind not in known:
+def _label(score: StoredScore) -> str:
+    """Of a method or a network: what tables call it, and the lesson that teaches it."""
+    methods, kind = TASKS[score.task].methods(), _kind(score)
+    lesson: int | None
+    if kind in MODELS:
+        title, lesson = _network(score), MODELS[kind].lesson
+    elif kind in methods:
+        title, lesson = methods[kind].title or kind, methods[kind].lesson
+    else:
         return kind
-    title, lesson = known[kind].title or kind, known[kind].lesson
     return title if lesson is None else f"{title} (lesson {lesson:02d})"
+
+
+def _network(score: StoredScore) -> str:
+    """What tables call the network of trained weights, where a score stands."""
+    card, protocol = (
+        known_weights()[score.method],
+        standard(score.task, score.dataset, score.setting),
+    )
+    colour = protocol.channel == "rgb"
+    return MODELS[card.model].name_in_tables(card.options, score.task, colour)
 
 
 def _place(kind: str) -> tuple[int, str]:
@@ -196,7 +234,9 @@ def _at_home(score: StoredScore) -> bool:
     if card is None:
         return True
     # The setting of weights for a whole task, such as all levels of noise, is the task's name.
-    return score.task == card.task and card.setting in (score.setting, card.task)
+    # Those that take a map of the noise are told its level, too, and are all that there is of them.
+    told = MODELS[card.model].model.takes_maps and score.task == "denoise" and card.task == "blind"
+    return told or (score.task == card.task and card.setting in (score.setting, card.task))
 
 
 def _psnr(score: StoredScore) -> str:

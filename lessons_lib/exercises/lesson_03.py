@@ -17,7 +17,7 @@ from lessons_lib.solvers import omp
 def update_atoms(patches: Tensor, dictionary: Tensor, codes: Tensor) -> Tensor:
     """One round over the atoms: each becomes the best unit atom while all the others rest.
 
-    ``u_j = d_j + R a_jᵀ / ‖a_j‖²`` with ``R = Y − DA``, then ``d_j ← u_j / ‖u_j‖``
+    ``u_j = d_j + E a_jᵀ / ‖a_j‖²`` with ``E = Y − DA``, then ``d_j ← u_j / ‖u_j‖``
 
     Args:
         patches: ``Y``, ``(m, N)``.
@@ -506,7 +506,7 @@ def pure_noise(answer: Answer) -> None:
         busy = int((found != 0).any(dim=0).sum())
         ensure(
             busy <= 8,
-            case=f"20 patches of {size} × {size} pixels of noise, σ = 0.1, C = 1.2",
+            case=f"20 patches of {size} × {size} pixels of noise, σ = 0.1, c = 1.2",
             expected="8 of them with an atom, at most",
             actual=f"{busy} of them",
         )
@@ -518,25 +518,25 @@ def strong_atom(answer: Answer) -> None:
     found = answer(3 * basis[:, 7:8] + 0.1 * torch.randn(36, 1), basis, 0.1, 1.1)
     ensure(
         float(found[7, 0]) > 2.5,
-        case="atom 7 with coefficient 3 in noise, σ = 0.1, C = 1.1",
+        case="atom 7 with coefficient 3 in noise, σ = 0.1, c = 1.1",
         expected="a coefficient near 3",
         actual=f"{float(found[7, 0]):.4g}",
     )
 
 
-@CODE.holds("what is left is no longer than Cσ√m", cause="m counts the pixels of a patch")
+@CODE.holds("what is left is no longer than cσ√m", cause="m counts the pixels of a patch")
 def residual(answer: Answer) -> None:
     patches, basis = torch.randn(16, 10), dct_dictionary(4, 36)
     left = (patches - basis @ answer(patches, basis, 0.5, 1.1)).norm(dim=0)
     ensure(
         float(left.max()) <= 2.2 + 1e-4,
-        case="10 patches of 16 pixels, σ = 0.5, C = 1.1",
+        case="10 patches of 16 pixels, σ = 0.5, c = 1.1",
         expected="residuals of length 2.2 at most",
         actual=f"one of {float(left.max()):.4g}",
     )
 
 
-@CODE.holds("an atom joins only while the residual is longer than Cσ√m")
+@CODE.holds("an atom joins only while the residual is longer than cσ√m")
 def no_atom_too_many(answer: Answer) -> None:
     patches, basis = torch.randn(16, 10), dct_dictionary(4, 16)
     found = answer(patches, basis, 0.6, 1.1)
@@ -544,7 +544,7 @@ def no_atom_too_many(answer: Answer) -> None:
     without = ((patches - basis @ found).square().sum(dim=0) + smallest.square()).sqrt()
     ensure(
         float(without.min()) > 1.1 * 0.6 * 4,
-        case="10 patches of 16 pixels, orthonormal atoms, σ = 0.6, C = 1.1",
+        case="10 patches of 16 pixels, orthonormal atoms, σ = 0.6, c = 1.1",
         expected="more than 2.64 without the last atom",
         actual=f"a patch of which {float(without.min()):.4g} is left without it",
         cause="does the pursuit stop at the first residual that is short enough?",
@@ -633,5 +633,5 @@ DENOISE.agrees(
         (torch.rand(1, 1, 11, 7), _basis(9), 3, 0.2, 1.0),
     ],
     tolerance=1e-4,
-    cause="is code_noisy given the σ and the C of the call?",
+    cause="is code_noisy given the σ and the factor of the call?",
 )

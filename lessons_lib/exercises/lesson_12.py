@@ -1,15 +1,17 @@
 """Exercises of lesson 12: what groups cost, kernels mixed by gates, tests for silent faults."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lessons_lib.exercises.answer import Answer
 from lessons_lib.exercises.core import Exercise
-from lessons_lib.exercises.properties import ensure_batchwise, likely_cause, same
+from lessons_lib.exercises.properties import ensure, ensure_batchwise, likely_cause, same
 from lessons_lib.models.sparse_conv import SparseConv2d, mix
 
 Make = Callable[[str], nn.Module]
@@ -224,6 +226,39 @@ OWN.agrees(
     ],
     tolerance=1e-4,
 )
+
+
+class _Convolutions(TorchFunctionMode):
+    """Counts the calls of ``conv2d`` inside, by whichever of its names."""
+
+    calls = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        self.calls += func is F.conv2d
+        return func(*args, **(kwargs or {}))
+
+
+@OWN.holds("all pictures are convolved in one call")
+def one_call(answer: Answer) -> None:
+    calls = 0
+
+    def counted(features: Tensor, kernels: Tensor) -> Tensor:
+        nonlocal calls
+        with _Convolutions() as convolutions:
+            found: Tensor = answer.function(features, kernels)
+        calls = convolutions.calls
+        return found
+
+    Answer(counted, answer.reference)(torch.randn(3, 2, 6, 5), torch.randn(3, 4, 2, 3, 3))
+    ensure(
+        calls == 1,
+        case="three pictures",
+        expected="one call of F.conv2d",
+        actual=f"{calls} calls" if calls else "none",
+        cause="as channels of one picture, one call can take them all: what does `groups` do?",
+    )
 
 
 SLOPES = Exercise("nsr.gate_slopes", gate_slopes)

@@ -2,10 +2,12 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from lessons_lib.exercises.answer import Answer
 from lessons_lib.exercises.core import Exercise
@@ -79,7 +81,8 @@ def to_phases(image: Tensor) -> Tensor:
 
     Source: FFDNet §III-A.
     """
-    return F.pixel_unshuffle(image, 2)
+    squares = image.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # (B, C, h, 2, w, 2)
+    return squares.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
 
 
 def from_phases(phases: Tensor) -> Tensor:
@@ -91,7 +94,8 @@ def from_phases(phases: Tensor) -> Tensor:
     Returns:
         ``(B, C, 2h, 2w)``.
     """
-    return F.pixel_shuffle(phases, 2)
+    squares = phases.unflatten(1, (-1, 2, 2))  # (B, C, 2, 2, h, w)
+    return squares.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
 
 
 def homogeneous(net: nn.Sequential) -> nn.Sequential:
@@ -337,6 +341,41 @@ GAIN.agrees(
 )
 
 
+class _Shuffles(TorchFunctionMode):
+    """Notes which of PyTorch's own two functions are called inside, by whichever of their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[str] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in (F.pixel_shuffle, F.pixel_unshuffle):
+            self.called.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def _by_hand(answer: Answer, argument: Tensor) -> None:
+    """Break the property where the answer leaves the work to PyTorch."""
+    called: list[str] = []
+
+    def noted(given: Tensor) -> Tensor:
+        with _Shuffles() as shuffles:
+            found: Tensor = answer.function(given)
+        called.extend(shuffles.called)
+        return found
+
+    Answer(noted, answer.reference)(argument)
+    ensure(
+        not called,
+        case=f"a tensor {tuple(argument.shape)}",
+        expected="neither pixel_unshuffle nor pixel_shuffle is called",
+        actual=", ".join(called),
+        cause="the numbers are right; now with slices, or with views and permutations",
+    )
+
+
 TO_PHASES = Exercise("noise_maps.to_phases", to_phases)
 
 
@@ -378,6 +417,11 @@ def colours(answer: Answer) -> None:
 TO_PHASES.agrees(lambda: [(torch.rand(2, 3, 4, 6),), (torch.rand(1, 1, 2, 2),)])
 
 
+@TO_PHASES.holds("PyTorch's own functions for it are not called")
+def by_hand(answer: Answer) -> None:
+    _by_hand(answer, torch.rand(1, 3, 4, 6))
+
+
 FROM_PHASES = Exercise("noise_maps.from_phases", from_phases)
 
 
@@ -413,6 +457,11 @@ def undoes_colour(answer: Answer) -> None:
 
 
 FROM_PHASES.agrees(lambda: [(torch.rand(2, 12, 3, 2),), (torch.rand(1, 4, 2, 5),)])
+
+
+@FROM_PHASES.holds("PyTorch's own functions for it are not called")
+def back_by_hand(answer: Answer) -> None:
+    _by_hand(answer, torch.rand(1, 12, 2, 3))
 
 
 HOMOGENEOUS = Exercise("bias_free.homogeneous", homogeneous)

@@ -135,6 +135,7 @@ def _started(confined: Confinement, place: Path) -> Iterator["subprocess.Popen[b
     given = {k: v for k, v in os.environ.items() if k in KEPT or k.startswith("LESSONS_")}
     given.pop("LESSONS_STRICT", None)
     environment = {
+        "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads let the machine's others work
         **given,
         "LESSONS_WIDGETS": "0",
         "PYTHONPATH": str(Path(spec.origin).parents[1]),

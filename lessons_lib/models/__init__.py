@@ -1,6 +1,7 @@
 """Trainable models by name: one architecture per file, each with its frozen config."""
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from torch import Tensor
@@ -30,21 +31,47 @@ class Architecture:
         model: its class.
         config: that of its config.
         title: what papers and tables call it.
-        lesson: the lesson that teaches it, None if none does yet.
+        lesson: the lesson that teaches it.
         paper_pixels: of all crops that the paper's training looks at; 0 where that is not known.
         variants: what papers call it instead, by the task's name and whether there are colours.
+        by_size: what papers and tables call a network of some sizes, a config; the title, where
+            all sizes are called the same.
     """
 
     model: type[Restorer]
     config: type
     title: str
-    lesson: int | None = None
+    lesson: int
     paper_pixels: int = 0
     variants: dict[tuple[str, bool], str] = field(default_factory=dict)
+    by_size: Callable[[Any], str] | None = None
 
-    def name_in_tables(self, task: str, colour: bool) -> str:
-        """What papers call it in a task."""
+    def name_in_tables(self, options: dict[str, Any], task: str, colour: bool) -> str:
+        """What papers call it in a task, or tables where no paper has a network of its sizes.
+
+        Args:
+            options: the network's, see `build`.
+            task: its name.
+            colour: whether there are colours.
+        """
+        if self.by_size is not None:
+            return self.by_size(self.config(**options))
         return self.variants.get((task, colour), self.title)
+
+
+def _nsr(config: NSRConfig) -> str:
+    alike = replace(config, channels=1, scale=1)
+    known = {
+        NSRConfig(): "NSR baseline",
+        NSRConfig(expansion=1, groups=2, cardinality=16): "NSR sparse-",
+        NSRConfig(groups=2, cardinality=16): "NSR sparse+",
+    }
+    return known.get(alike, f"NSR, {config.blocks} blocks")
+
+
+def _nlrn(config: NLRNConfig) -> str:
+    usual = config == NLRNConfig(channels=config.channels, tile=config.tile)
+    return "NLRN" if usual else f"NLRN, {config.states} states of {config.width} channels"
 
 
 # 120,000 steps of 32 crops of 56 x 56, whatever the task: GroupSC §B and its released code.
@@ -62,6 +89,7 @@ MODELS = {
         DnCNN,
         DnCNNConfig,
         "DnCNN",
+        lesson=13,
         # 128 times 1600 crops of 40 x 40, fifty times over: DnCNN §IV-A.
         paper_pixels=50 * 128 * 1600 * 40**2,
         variants={
@@ -71,12 +99,12 @@ MODELS = {
             ("sr", False): "DnCNN-3",
         },
     ),
-    "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet"),
-    "bias-free": Architecture(BiasFree, BiasFreeConfig, "BF-CNN"),
-    "cbdnet": Architecture(CBDNet, CBDNetConfig, "CBDNet"),
-    "class-aware": Architecture(ClassAware, ClassAwareConfig, "class-aware net"),
-    "nlrn": Architecture(NLRN, NLRNConfig, "NLRN"),
-    "nsr": Architecture(NSR, NSRConfig, "NSR"),
+    "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet", lesson=14),
+    "bias-free": Architecture(BiasFree, BiasFreeConfig, "BF-CNN", lesson=14),
+    "cbdnet": Architecture(CBDNet, CBDNetConfig, "CBDNet", lesson=15),
+    "class-aware": Architecture(ClassAware, ClassAwareConfig, "class-aware net", lesson=15),
+    "nlrn": Architecture(NLRN, NLRNConfig, "NLRN", lesson=11, by_size=_nlrn),
+    "nsr": Architecture(NSR, NSRConfig, "NSR", lesson=12, by_size=_nsr),
 }
 
 

@@ -185,6 +185,7 @@ def show_similar(
     position: tuple[int, int],
     size: int,
     *,
+    label: str = "weight",
     width: float = 9.0,
 ) -> Figure:
     """Where one patch finds its like: weights laid over the photograph, the patch framed.
@@ -198,6 +199,7 @@ def show_similar(
             a row or column of a similarity matrix, or of an attention map.
         position: ``(row, column)`` of the framed patch in that grid, its first pixel.
         size: side of the patches. A weight is drawn at the centre of its patch.
+        label: of the colour bars.
         width: of the figure in inches.
 
     Raises:
@@ -232,7 +234,7 @@ def show_similar(
         axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=COLOURS[5], linewidth=2))
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
-        figure.colorbar(drawn, ax=axes, shrink=0.8)
+        figure.colorbar(drawn, ax=axes, shrink=0.8, label=label)
     return figure
 
 

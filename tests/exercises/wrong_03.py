@@ -288,7 +288,7 @@ WRONG = {
         ),
         (
             stop_at(lambda y, d, sigma, c: c * sigma * math.sqrt(d.shape[1])),
-            "what is left is no longer than Cσ√m",
+            "what is left is no longer than cσ√m",
         ),
         (
             stop_at(lambda y, d, sigma, c: 0.8 * c * sigma * math.sqrt(y.shape[0])),
@@ -299,7 +299,7 @@ WRONG = {
             "most patches of nothing but noise come out empty",
             "a patch has m pixels",
         ),
-        (one_atom_more, "an atom joins only while the residual is longer than Cσ√m"),
+        (one_atom_more, "an atom joins only while the residual is longer than cσ√m"),
     ],
     "dictionary.denoise": [
         (forgets_the_mean, "a constant picture stays as it is", "a patch's mean"),

@@ -37,6 +37,19 @@ def one_kernel(features, kernels):
     return F.conv2d(features, kernels[0], padding=kernels.shape[-1] // 2)
 
 
+def one_by_one(features, kernels):
+    """Right, but in a loop."""
+    pairs = zip(features, kernels, strict=True)
+    return torch.stack([F.conv2d(x, w, padding=w.shape[-1] // 2) for x, w in pairs])
+
+
+def without_conv2d(features, kernels):
+    """Right, but not what was asked for."""
+    side = kernels.shape[-1]
+    patches = F.unfold(features, side, padding=side // 2)
+    return (kernels.flatten(2) @ patches).unflatten(2, features.shape[2:])
+
+
 def some_promises(make, count=True, even=True, alone=True, last=True):
     """Some of the four promises."""
     layer, x = make("reflect"), torch.rand(3, 3, 6, 7)
@@ -105,6 +118,8 @@ WRONG = {
         ),
         (lambda x, w: own_kernels(x, w)[..., 1:-1, 1:-1], SHAPE),
         (lambda x, w: F.conv2d(x, w.flatten(0, 1), groups=len(w)), RUNS),
+        (one_by_one, "all pictures are convolved in one call", "3 calls"),
+        (without_conv2d, "all pictures are convolved in one call", "none"),
     ],
     "nsr.gate_slopes": [
         (softmax_again, LOSE),

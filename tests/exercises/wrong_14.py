@@ -16,6 +16,7 @@ CONTRAST = "without c the estimate gets the contrast of the clean patch, however
 FAINT = "an estimate that is clean but three times too faint is multiplied by 3"
 TURNED = "an estimate with everything turned over is turned back"
 SQUARE = "the upper left square becomes four channels, row by row"
+BY_HAND = "PyTorch's own functions for it are not called"
 ONE_SQUARE = "four phases of one pixel become a square, row by row"
 BLACK = "a black picture stays black"
 LINEAR = "kernels and gains stay: a linear network only loses what it adds"
@@ -262,6 +263,8 @@ WRONG = {
         (reshape_alone, SQUARE, "not squares"),
         (colours_apart, "the four phases of a colour stand together"),
         (lambda image: image[..., ::2, ::2], SHAPE),
+        (lambda image: torch.pixel_unshuffle(image, 2), BY_HAND, "right; now with"),
+        (nn.PixelUnshuffle(2).forward, BY_HAND, "pixel_unshuffle"),
     ],
     "noise_maps.from_phases": [
         (lambda phases: back(phases, swap=True), ONE_SQUARE, "Rows come first"),
@@ -274,6 +277,7 @@ WRONG = {
             ),
             "it undoes the way there",
         ),
+        (lambda phases: torch.pixel_shuffle(phases, 2), BY_HAND, "right; now with"),
     ],
     "bias_free.homogeneous": [
         (copy.deepcopy, BLACK, "the biases"),

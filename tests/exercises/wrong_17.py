@@ -220,8 +220,8 @@ WRONG = {
     ],
     "capstone.row_c": [
         (benchmark, BLACK, "what is different about black"),
-        (as_a_file, BEFORE, "agree to the last digit"),
-        (shifted, BEFORE),
+        (as_a_file, BEFORE, "rounded as well"),
+        (shifted, BEFORE, "agree to the last digit"),
         (folded, SAME, "all of it is scored"),
         (clipped_above, BLACK),
         (not_scored_as_before, BEFORE),
