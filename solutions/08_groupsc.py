@@ -731,7 +731,7 @@ for name, (method, way, network) in table.items():
 # **What to notice.** Groups gain 0.24 dB over SC (in print 0.30), for 82 numbers more and seven
 # times the seconds. Our three networks lie 0.14 to 0.26 dB below print, after about a hundredth of
 # the paper's training. DnCNN has eight times the parameters, is 0.22 dB ahead of our GroupSC before
-# rounding (0.02 dB in print), and takes less than a tenth of its time: it compares no patches, and
+# rounding (0.03 dB in print), and takes less than a tenth of its time: it compares no patches, and
 # convolutions are what processors are good at.
 #
 # **What are the sizes worth?** The paper's Tables 15 and 16 say how many dB each choice gained or
