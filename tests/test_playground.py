@@ -77,7 +77,7 @@ def test_weights_are_offered_where_they_are_for_the_setting() -> None:
     gray = fitting(spoil(photo(1), NOISE, 25))
     assert not [name for name in gray if "color" in name]
     trained = [name for name in gray if name not in classical.METHODS]
-    first = [name for name in trained if re.search(r"gray-25(-plus)?$", name)]
+    first = [name for name in trained if re.search(r"gray-25(-plus|-minus)?$", name)]
     assert trained[: len(first)] == first
     colour = fitting(spoil(photo(), NOISE, 25))
     assert colour.index("groupsc-color-50") < colour.index("groupsc-gray-25")

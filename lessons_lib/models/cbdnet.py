@@ -62,6 +62,7 @@ class CBDNet(ConvolutionalModel):
     def __init__(self, config: CBDNetConfig) -> None:
         super().__init__()
         self.config = config
+        self.width = config.width
         colours, width, small = config.channels, config.width, config.estimator
         self.estimator = _layers(colours, small, small, small, small, colours)
         self.full_down = _layers(2 * colours, width, width)

@@ -87,7 +87,20 @@ def test_all_kernels_but_the_first_and_the_last_are_matrices(model, still):
     adam, muon = OPTIMIZERS["muon"](network, Optimizer(kind="muon", rate=1e-2, rest=0.05))
     assert {group["pace"] for group in adam.param_groups} == {0.05}
     assert {group["pace"] for group in muon.param_groups} == {1.0}
-    assert sum(len(each.param_groups) for each in (adam, muon)) == len(list(network.parameters()))
+    moved = [w for each in (adam, muon) for group in each.param_groups for w in group["params"]]
+    assert {id(weight) for weight in moved} == {id(weight) for weight in network.parameters()}
+    assert len(moved) == len({id(weight) for weight in moved})
+
+
+def test_weights_of_one_pace_are_moved_together():
+    model = build("groupsc", {"patch": 3, "atoms": 12, "steps": 2, "window": 3})
+    how = Optimizer(kind="muon", paces={"raw_thresholds": 0.6, "kappa": 20})
+    adam, muon = OPTIMIZERS["muon"](model, how)
+    assert len(muon.param_groups) == 1
+    assert len(muon.param_groups[0]["params"]) == len(model.matrices)
+    paces = [group["pace"] for group in adam.param_groups]
+    assert len(paces) == len(set(paces))
+    assert {0.6, 20} <= set(paces)
 
 
 def test_the_rest_needs_a_pace():
