@@ -111,11 +111,11 @@ def _three_neighbours(kept: list[StoredScore]) -> str:
         ours = [
             other
             for other in kept
-            if not _by_authors(other)
-            and _label(other) == _label(score)
-            and _at_home(other)
+            if other.place == score.place
             and other.overlap is None
-            and other.place == score.place
+            and not _by_authors(other)
+            and _at_home(other)
+            and _label(other) == _label(score)
         ]
         paper = score.paper
         place = (_place(weights.model), score.dataset, _number(score.setting), score.method)
@@ -208,11 +208,8 @@ def _label(score: StoredScore) -> str:
 
 def _network(score: StoredScore) -> str:
     """What tables call the network of trained weights, where a score stands."""
-    card, protocol = (
-        known_weights()[score.method],
-        standard(score.task, score.dataset, score.setting),
-    )
-    colour = protocol.channel == "rgb"
+    card = known_weights()[score.method]
+    colour = standard(score.task, score.dataset, score.setting).channel == "rgb"
     return MODELS[card.model].name_in_tables(card.options, score.task, colour)
 
 

@@ -22,7 +22,7 @@ from scipy.special import gammaincinv
 from torch import Tensor
 
 from lessons_lib.ops.dictionary import dct_dictionary
-from lessons_lib.ops.patches import extract_patches, patch_positions
+from lessons_lib.ops.patches import extract_patches, patch_positions, spaced
 
 PATCH = 7
 # Side of the smallest image that can be judged.
@@ -186,10 +186,7 @@ def _energies(planes: Tensor) -> Tensor:
     # An odd step meets the blocks of a JPEG file everywhere, not always at the same place.
     stride = math.isqrt(height * width // BLOCKS) | 1
     # A large photograph's samples may have gaps between them.
-    rows, columns = (
-        torch.tensor([*range(0, length - BLOCK, stride), length - BLOCK])
-        for length in (height, width)
-    )
+    rows, columns = (spaced(length - BLOCK, stride) for length in (height, width))
     whole = torch.stack([_whole(plane[None, None], BLOCK)[0, 0] for plane in planes]).all(dim=0)
     usable = whole[rows][:, columns].flatten()
     if usable.sum() < LEAST_BLOCKS:

@@ -38,7 +38,15 @@ def patch_positions(
         raise ValueError(f"a patch of {size} pixels does not fit into {length} pixels")
     if not 1 <= stride <= size:
         raise ValueError(f"stride {stride} must lie between 1 and the patch size {size}")
-    last = length - size
+    return spaced(length - size, stride, device)
+
+
+def spaced(last: int, stride: int, device: torch.device | None = None) -> Tensor:
+    """``0, stride, 2·stride, …`` as far as they go, and ``last``; with gaps, if the stride is long.
+
+    >>> spaced(7, 3).tolist()
+    [0, 3, 6, 7]
+    """
     positions = torch.arange(0, last + 1, stride, device=device)
     # Asked of plain numbers: torch.compile would cut a model in two at a question to a tensor, and
     # a GPU would have to be waited for.
