@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lessons_lib.models.restorer import Restorer, Settings
 from lessons_lib.models.workers import in_parallel, share_out
+from lessons_lib.ops.patches import spaced
 
 # What a core works on at once.
 PER_CORE = 2e8
@@ -48,8 +49,8 @@ class UniformTiles:
         if not 0 <= overlap < tile:
             raise ValueError(f"overlap {overlap} must lie between 0 and the tile's {tile} less one")
         height, width = (min(tile, length) for length in image.shape[-2:])
-        rows, columns = (_equal_steps(length, tile, tile - overlap) for length in image.shape[-2:])
-        places = list(product(rows, columns))
+        lasts = (max(0, length - tile) for length in image.shape[-2:])
+        places = list(product(*(spaced(last, tile - overlap).tolist() for last in lasts)))
         workers, together = share_out(
             settings.memory,
             len(image) * model.bytes_for((height, width), settings.precision),
@@ -92,9 +93,3 @@ class UniformTiles:
                 if settings.progress is not None:
                     settings.progress(done / len(places))
         return total.div_(count)
-
-
-def _equal_steps(length: int, tile: int, step: int) -> list[int]:
-    """Where tiles begin along an axis."""
-    last = max(0, length - tile)
-    return [*range(0, last, step), last]
