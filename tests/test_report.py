@@ -148,12 +148,12 @@ def test_scores_of_other_overlaps_are_kept_beside_each_other(tmp_path):
     psnrs = []
     for overlap in (None, 16, 8):
         inference = Inference(overlap=overlap)
-        score = evaluate("sc-gray-25", denoising("samples", 25), limit=1, inference=inference)
+        score = evaluate("sc-gray-25", denoising("Unlike12", 25), limit=1, inference=inference)
         store(score, tmp_path, "a processor")
         psnrs.append(score.psnr)
     assert psnrs[0] == psnrs[2]  # 8 is what a patch of 9 pixels takes by itself
     assert 0 < abs(psnrs[1] - psnrs[0]) < 0.1
-    body = tables(tmp_path)["PSNR on samples"].splitlines()[2:]
+    body = tables(tmp_path)["PSNR on Unlike12"].splitlines()[2:]
     assert [line.split(" | ")[0] for line in body] == [
         "| SC (lesson 05)",
         "| SC (lesson 05), tiles overlapping by 8",
@@ -521,7 +521,7 @@ def test_a_gap_of_trained_weights_is_also_that_of_their_training(capsys):
 
 
 def test_a_gap_tells_what_other_tiles_would_change():
-    protocol = denoising("samples", 25)
+    protocol = denoising("Unlike12", 25)
     ways = explain_gap("sc-gray-25", protocol, 1, seeds=0, overlap=20)
     found = {way.name: way.psnr for way in ways}
     # Each patch is coded by itself, so tiles only decide how often.
@@ -530,7 +530,7 @@ def test_a_gap_tells_what_other_tiles_would_change():
     assert found["tiles overlapping by 20"] == pytest.approx(score.psnr, abs=1e-9)
     rounding = found[NOT_ROUNDED] - found["our protocol"]
     not_rounded = found["tiles overlapping by 20, not rounded"]
-    assert not_rounded == pytest.approx(score.psnr + rounding, abs=2e-3)
+    assert not_rounded == pytest.approx(score.psnr + rounding, abs=5e-3)
 
 
 def test_a_gap_is_split_into_scoring_and_training():

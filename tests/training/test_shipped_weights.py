@@ -33,11 +33,17 @@ def loaded() -> dict[tuple[object, ...], Crops]:
 
 
 # One of each kind; the others take minutes, and are for those who train.
-FEW = {"lista-gray-25", "sc-gray-25", "csr-gray-25", "groupsc-gray-25", "sc-jpeg-10", "sc-demosaic"}
-NAMES = [
-    pytest.param(name, marks=() if name in FEW | {"sc-color-blind"} else pytest.mark.long)
-    for name in cards()
-]
+FEW = {
+    "lista-gray-25",
+    "sc-gray-25",
+    "csr-gray-25",
+    "groupsc-gray-25",
+    "sc-jpeg-10",
+    "sc-demosaic",
+    "sc-color-blind",
+    "ffdnet-gray",
+}
+NAMES = [pytest.param(name, marks=() if name in FEW else pytest.mark.long) for name in cards()]
 
 
 @pytest.mark.parametrize("name", NAMES)
