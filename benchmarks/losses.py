@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from lessons_lib import data, metrics
 from lessons_lib.degradations import BayerMosaic, GaussianNoise
 from lessons_lib.demosaicking import bilinear
-from lessons_lib.evaluation.report import fill, markdown
+from lessons_lib.evaluation.report import markdown, renew
 from lessons_lib.training.losses import LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -182,10 +182,8 @@ def main() -> None:
             print(results["losses"][loss][-1], flush=True)
         if given.write:
             RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            renew(PAGE, {"losses": table(results)})
     print(f"\n{table(results)}")
-    if given.write:
-        page = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(fill(page, {"losses": table(results)}), encoding="utf-8")
 
 
 if __name__ == "__main__":

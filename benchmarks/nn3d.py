@@ -21,7 +21,7 @@ from lessons_lib import data
 from lessons_lib.checkpoints import load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.paper import rows as published_rows
-from lessons_lib.evaluation.report import fill, markdown
+from lessons_lib.evaluation.report import markdown, renew
 from lessons_lib.metrics import psnr
 from lessons_lib.models import restore
 from lessons_lib.models.nn3d import Denoiser, NonLocalFilter, nn3d
@@ -138,16 +138,15 @@ def main() -> None:
     given = parser.parse_args()
     results: Results = kept() if given.write else {}
     for name in given.denoisers:
+        denoise = denoiser(name)
         for dataset in given.datasets:
-            found = score(denoiser(name), dataset)
+            found = score(denoise, dataset)
             results.setdefault(name, {})[dataset] = found
             print(name, dataset, {way: round(fmean(found[way]), 3) for way in WAYS}, flush=True)
             if given.write:
                 RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                renew(PAGE, {"nn3d": table(results)})
     print(f"\n{table(results)}")
-    if given.write:
-        page = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(fill(page, {"nn3d": table(results)}), encoding="utf-8")
 
 
 if __name__ == "__main__":

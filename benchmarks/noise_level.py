@@ -37,7 +37,7 @@ from lessons_lib.degradations import (
     PoissonGaussianNoise,
 )
 from lessons_lib.demosaicking import bilinear
-from lessons_lib.evaluation.report import fill, markdown
+from lessons_lib.evaluation.report import markdown, renew
 from lessons_lib.ops.noise_level import correlated_rms, estimate_noise, estimate_sigma
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -222,8 +222,7 @@ def main() -> None:
                 results.setdefault(kind, {}).setdefault(dataset, {})[name] = row
     if given.write:
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        page = PAGE.read_text(encoding="utf-8")
-        PAGE.write_text(fill(page, tables(results)), encoding="utf-8")
+        renew(PAGE, tables(results))
     else:
         for kind, table in tables(results).items():
             print(f"\n{kind}\n\n{table}")

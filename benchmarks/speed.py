@@ -38,7 +38,7 @@ from lessons_lib import classical, data
 from lessons_lib.checkpoints import load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.processes import describe_device
-from lessons_lib.evaluation.report import fill, markdown
+from lessons_lib.evaluation.report import markdown, renew
 from lessons_lib.metrics import psnr
 from lessons_lib.models import Restorer, build, fast, restore
 from lessons_lib.models.restore import Precision
@@ -562,8 +562,7 @@ def draw(results: dict[str, Any]) -> None:
 
 def show(results: dict[str, Any]) -> None:
     """Bring docs/speed.md and its figures up to date."""
-    page = DOCS / "speed.md"
-    page.write_text(fill(page.read_text(encoding="utf-8"), tables(results)), encoding="utf-8")
+    renew(DOCS / "speed.md", tables(results))
     draw(results)
 
 

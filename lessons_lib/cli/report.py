@@ -26,7 +26,6 @@ from lessons_lib.cli.options import (
     make_protocol,
 )
 from lessons_lib.cli.progress import progress_bar
-from lessons_lib.files import replace_file
 
 
 def report(
@@ -43,17 +42,13 @@ def report(
 ) -> None:
     """Make tables of results from kept scores."""
     from lessons_lib.data import shipped
-    from lessons_lib.evaluation.report import ReportError, fill, tables
+    from lessons_lib.evaluation.report import renew, tables
 
     made = tables(scores or shipped("scores"), runs)
     if not files:
         typer.echo("\n\n".join(f"{name}\n\n{table}" for name, table in made.items()))
     for file in files or ():
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ReportError(f"{file}: cannot be read: {error}") from error
-        replace_file(file, fill(text, made).encode())
+        renew(file, made)
 
 
 def explain_gap(

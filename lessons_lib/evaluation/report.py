@@ -13,6 +13,7 @@ from lessons_lib.evaluation.ablations import STUDIES, Study
 from lessons_lib.evaluation.paper import Published
 from lessons_lib.evaluation.protocols import standard
 from lessons_lib.evaluation.scores import StoredScore, stored
+from lessons_lib.files import replace_file
 from lessons_lib.models import MODELS
 from lessons_lib.published import published_weights
 from lessons_lib.tasks import TASKS
@@ -92,6 +93,20 @@ def fill(text: str, made: dict[str, str]) -> str:
     if not names:
         raise ReportError("no place for a table: no '<!-- results: NAME -->'")
     return BLOCK.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n\n{match[3]}", text)
+
+
+def renew(page: Path, made: dict[str, str]) -> None:
+    """Put tables where a file has a place for them, see `fill`.
+
+    Raises:
+        ReportError: as `fill`, or if the file cannot be read.
+        OSError: if it cannot be written; then it is as it was.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(f"{page}: cannot be read: {error}") from error
+    replace_file(page, fill(text, made).encode())
 
 
 def _by_authors(score: StoredScore) -> bool:
