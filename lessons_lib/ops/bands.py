@@ -42,14 +42,14 @@ def lay_bands(
     """The bands of a ``(rows, columns)`` grid of patches, see `window_mask` for the window."""
     rows, columns = grid
     reach = window // 2
-    across = torch.arange(columns, device=device)
+    across = torch.arange(columns)
     near_columns = (across[:, None] - across).abs() <= reach
     bands = []
     for first in range(0, rows, ROWS):
         last = min(first + ROWS, rows)
         top, bottom = max(first - reach, 0), min(last + reach, rows)
-        down = torch.arange(top, bottom, device=device)
-        near_rows = (torch.arange(first, last, device=device)[:, None] - down).abs() <= reach
+        down = torch.arange(top, bottom)
+        near_rows = (torch.arange(first, last)[:, None] - down).abs() <= reach
         # (query row, query column, key row, key column)
         inside = near_rows[:, None, :, None] & near_columns[None, :, None, :]
         inside = inside.reshape((last - first) * columns, (bottom - top) * columns)
@@ -57,7 +57,7 @@ def lay_bands(
             Band(
                 slice(first * columns, last * columns),
                 slice(top * columns, bottom * columns),
-                None if inside.all() else inside.to(dtype),
+                None if inside.all() else inside.to(device, dtype),
             )
         )
     return tuple(bands)
