@@ -23,6 +23,9 @@ PANELS = {
     "SC, mosaics": ["sc-demosaic"],
     "GroupSC, mosaics": ["groupsc-demosaic"],
     "GroupSC, colour, any noise up to 25": ["groupsc-color-blind"],
+    "DnCNN, gray, σ = 25": ["dncnn-gray-25"],
+    "NLRN, small, gray, σ = 25": ["nlrn-small-gray-25"],
+    "NSR, gray, σ = 25": ["nsr-gray-25", "nsr-gray-25-minus", "nsr-gray-25-plus"],
 }
 # One colour for each model, one style for each level.
 APART = {
@@ -64,7 +67,7 @@ def latest(run: str) -> list[dict[str, float]]:
     return [look for look in looks if look["stage"] >= first]
 
 
-figure = new_figure(13, 13, rows=3, columns=3)
+figure = new_figure(13, 17, rows=4, columns=3)
 for axes, (title, runs) in zip(figure.axes, PANELS.items(), strict=False):
     best = 0.0
     curves = {label: looks for run in runs for label, looks in stages(run).items()}
