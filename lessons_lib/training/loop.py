@@ -11,7 +11,7 @@ import torch
 from lessons_lib.training.alone import alone
 from lessons_lib.training.config import Run
 from lessons_lib.training.files import Files
-from lessons_lib.training.sitting import Sitting
+from lessons_lib.training.sitting import Sitting, launch
 from lessons_lib.training.standing import Standing, read_standing
 
 # Asked for its loss, a GPU has to be waited for: so it is once in so many steps.
@@ -65,6 +65,8 @@ def train(
     standing = read_standing(run, folder)
     if standing.finished:
         return standing
+    # Torchrun's processes have to know each other to agree on who trains what.
+    launch(run.stages[standing.stage - 1], device)
     with alone(Files(folder, run.name)):
         while not (standing := read_standing(run, folder)).finished:
             sitting = Sitting(run, standing.stage, folder, device, until, save_every)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lessons_lib.checkpoints import CheckpointError
-from lessons_lib.training.alone import BusyError
+from lessons_lib.training.alone import BusyError, agreed
 from lessons_lib.training.config import Run, read_run
 from lessons_lib.training.loop import Progress, train
 from lessons_lib.training.standing import Standing, read_standing
@@ -63,7 +63,7 @@ def train_queue(
     began = time.monotonic()
     for waiting in read_queue(folder):
         left = minutes - (time.monotonic() - began) / 60
-        if left <= 0:
+        if agreed(left <= 0):
             break
         # While others were trained, its file may have been changed.
         run = read_run(folder / f"{waiting.name}.toml")

@@ -54,7 +54,7 @@ class Sitting:
         self.stage = stage = run.stages[number - 1]
         self.files, self.save_every = Files(folder, run.name), save_every
         self.clock = Clock(until, compiles=stage.compile)
-        self.fabric = _launch(stage, device)
+        self.fabric = launch(stage, device)
         self.crops = Crops(run, stage, run.channels)
         self.log, saved = Log(self.files.log), read_state(self.files.state)
         resumed = saved if saved is not None and saved.stage == number else None
@@ -178,7 +178,16 @@ class Sitting:
         return Board(self.files.board, first=first, before=before)
 
 
-def _launch(stage: Stage, device: str) -> Fabric:
+def launch(stage: Stage, device: str) -> Fabric:
+    """What a stage's steps are made on: one device, or torchrun's processes with one each.
+
+    Args:
+        stage: says in which precision.
+        device: see `lessons_lib.training.train`.
+
+    Raises:
+        ConfigError: if the processes cannot share a batch.
+    """
     kind = torch.device(choose_device(device)).type
     if kind == "cpu":
         keep_memory()

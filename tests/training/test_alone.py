@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lessons_lib.cli import main
-from lessons_lib.training import ConfigError, read_run, train, train_queue
+from lessons_lib.training import ConfigError, read_run, read_standings, train, train_queue
 from lessons_lib.training.files import Files
 
 TINY = """
@@ -70,6 +70,17 @@ def test_the_second_training_of_a_run_is_refused(folder, capsys):
 @pytest.mark.usefixtures("other")
 def test_a_queue_passes_over_what_others_train(folder):
     first, second = train_queue(folder, minutes=10, device="cpu")
+    assert not first.begun
+    assert second.finished
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("other")
+def test_processes_pass_over_together_what_others_train(folder):
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    queue = ["-m", "lessons_lib", "train", "--queue", "--runs", str(folder), "--device", "cpu"]
+    subprocess.run([sys.executable, *launch, *queue], check=True, timeout=300)
+    first, second = read_standings(folder)
     assert not first.begun
     assert second.finished
 
