@@ -70,9 +70,9 @@ from lessons_lib.viz import figures, widgets
 # ### Exercise 1: count
 #
 # Count the multiplications for each pixel: c channels in, k groups of h channels between, c
-# channels out, kernels of side s. Return three numbers: for all groups (eq. 4 and 8), for one (eq.
-# 5), and for eq. 9, whose kernels are mixed anew for each tile of n pixels. Leave out biases, ReLU
-# and the MLP; $\sqrt{\beta_i}$ is given.
+# channels out, kernels of side s. Return three numbers: for all groups (eq. 4, or eq. 8 but for its
+# products with β), for one (eq. 5), and for eq. 9, whose kernels are mixed anew for each tile of n
+# pixels. Leave out biases, ReLU and the MLP; $\sqrt{\beta_i}$ is given.
 #
 # *Expect* `(4, 2, 3)` for the toy.
 #
@@ -673,9 +673,10 @@ figure
 # seed, from 0.1 to 2.4 dB. It is safe on what the nets were trained for, and not elsewhere.
 #
 # **Which temperature?** Four channels and two kernels again, with other gates: softmax at τ = 10 to
-# 0.03, the sigmoid of CondConv, and Gumbel's trick. Each is scored as it was trained, and then with
-# a *hard* gate, which takes the kernel of the larger gate alone: only that is eq. 5. (Gumbel's
-# gates are always hard once training is over; a sigmoid's were never meant to be.)
+# 0.03, a sigmoid for each kernel as in CondConv (NSR §3.2), and Gumbel's trick. Each is scored as
+# it was trained, and then with a *hard* gate, which takes the kernel of the larger gate alone: only
+# that is eq. 5. (Gumbel's gates are always hard once training is over; a sigmoid's were never meant
+# to be.)
 
 # %%
 kinds = {f"τ = {tau}": {"temperature": tau} for tau in (10, 1, 0.1, 0.03)}
@@ -751,7 +752,8 @@ figures.show_images({"noisy": loud_both, "gates, τ = 1": gates_of(loud_both, mi
 # %% [markdown]
 # **What to notice.** White is the first kernel alone, black the second. Each tile chose by itself,
 # and through the noise all of the left half chose otherwise than the right half. At τ = 1 it is a
-# mixture on both sides, at 0.1 nearly a choice.
+# mixture on both sides, at 0.1 a choice on the left, and on the right still a mixture, of about
+# three to one.
 #
 # The paper's Figure 6 shows such maps of photographs, for each of four blocks. In the first they
 # are almost binary and depend on colour and low-level cues, says its text; in later ones they are

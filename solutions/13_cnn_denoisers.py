@@ -342,19 +342,20 @@ print(f"{len(net)} modules became {len(folded)}, with "
 truth = data.sample("coins")[..., 60:124, 60:124]
 coins = GaussianNoise(sigma)(truth, "coins")
 sky = GaussianNoise(sigma)(data.sample("camera")[..., 20:84, 20:84], "sky")
-print(f"eval mode                             {decibels(coins - net(coins), truth):.2f} dB")
-for name, batch in {"the coins alone": coins, "the coins and three pieces of sky":
-                    torch.cat([coins, sky, sky, sky])}.items():
+print(f"eval mode                                {decibels(coins - net(coins), truth):.2f} dB")
+for pieces in (0, 1, 3, 15):
+    batch = torch.cat([coins, *pieces * [sky]])
     other = dncnn(17, 64, 1).train()  # a copy: training mode changes the running averages
     other.load_state_dict(net.state_dict())
-    print(f"training mode, {name:20s} {decibels((batch - other(batch))[:1], truth):.2f} dB")
+    print(f"training mode, with {pieces:2d} pieces of sky     "
+          f"{decibels((batch - other(batch))[:1], truth):.2f} dB")
 
 # %% [markdown]
-# **What to notice.** The same weights, the same coins, three estimates. In training mode the coins
-# are judged by what else is in the batch, and the more the rest differs from them, the worse for
-# them. Nothing warns: no error, no strange number, just some hundredths of a decibel less. If a
-# network is better in a large batch than alone, or better on some days than on others, look for a
-# missing `eval()` first.
+# **What to notice.** The same weights, the same coins, other estimates. In training mode the coins
+# are judged by what else is in the batch. Alone they come out as in eval mode; the more sky, the
+# worse, by up to a quarter of a decibel. Nothing warns: no error, no strange number. If a network
+# is better in a large batch than alone, or better on some days than on others, look for a missing
+# `eval()` first.
 #
 # ## 4. What can an estimate see?
 #
@@ -570,8 +571,8 @@ widgets.explore(tour, row=[300, *range(40, 480, 40)], column=[250, *range(40, 48
 #
 # <details><summary>Hint</summary>
 #
-# The strip from row `top` on sees the rows from `max(0, top - halo)` to `min(height, top + rows +
-# halo)`. In what comes out, its own first row is number `top - max(0, top - halo)`.
+# A strip's first row stands at another place in what the network returns than in the picture. By
+# how many rows, for the first strip, and for all others?
 # </details>
 
 
@@ -655,7 +656,7 @@ assert results["DnCNN"] > results["SC"] + 0.2
 # %% [markdown]
 # **What to notice.** DnCNN is 0.4 dB ahead of SC, with eight times as many parameters and fewer
 # multiplications. It is ahead of CSR and GroupSC, too, if by less. Seconds depend on the machine;
-# on ours it took less than half of SC's, and CSR and GroupSC more than ten times its own. These
+# on ours it took about half of SC's, and CSR and GroupSC more than ten times its own. These
 # weights are from an hour of training on one core. What a long training makes of the same network,
 # the next table shows.
 #
@@ -678,8 +679,8 @@ print(f"parameters: {556_096 / 68_434:.1f} times as many in DnCNN; "
 
 # %% [markdown]
 # **What to notice.** In print the two are on par indeed, 0.02 to 0.06 dB apart, with 8.1 times
-# fewer parameters. Our GroupSC is 0.2 to 0.3 dB behind; it was trained for about a hundredth of the
-# paper's steps.
+# fewer parameters. Our GroupSC is 0.2 to 0.3 dB behind; it was trained for a fifteenth of the
+# paper's steps, on a hundredth of its pixels.
 #
 # But what is a parameter? DnCNN uses each kernel weight once for each pixel: that is why the table
 # above has 554,112 in its last column. SC has an eighth of the weights, and uses those of C and D
@@ -769,16 +770,16 @@ figures.show_images({"clean": truth, "noisy": images[0], "GroupSC": images[3], "
                     clean=truth, width=10)
 
 # %% [markdown]
-# **What to notice.** On the wall GroupSC is 0.2 dB ahead. That is no law: after an hour of Adam
-# in place of Muon DnCNN was a decibel behind, and its authors' weights are 0.7 dB ahead. No two
-# bricks are equal, and to know well what bricks look like is worth more than to have seen these. On
-# the grass GroupSC and DnCNN are nearly even. But where the same piece of grass comes again and
-# again, to the last digit, GroupSC sees each blade many times, and DnCNN does not notice (nor with
-# those weights, which are 0.3 and 0.7 dB behind): with its 35 pixels it would see two periods of
-# 16, but it has never met such a thing in training. So it is not texture that needs groups, but
-# pictures that repeat themselves exactly. In print this shows on Urban100, houses full of equal
-# windows: at σ = 25/255 GroupSC has 30.05 dB there and DnCNN 29.91 (its paper's Table 10; NLRN's
-# prints 29.97).
+# **What to notice.** On the wall GroupSC is 0.2 dB ahead. That is no law: after an hour of another
+# optimizer (Adam; the shipped weights had Muon, problem 3) DnCNN was a decibel behind, and its
+# authors' weights are 0.7 dB ahead. No two bricks are equal, and to know well what bricks look like
+# is worth more than to have seen these. On the grass GroupSC and DnCNN are nearly even. But where
+# the same piece of grass comes again and again, to the last digit, GroupSC sees each blade many
+# times, and DnCNN does not notice (nor with those weights, which are 0.3 and 0.7 dB behind): with
+# its 35 pixels it would see two periods of 16, but it has never met such a thing in training. So it
+# is not texture that needs groups, but pictures that repeat themselves exactly. In print this shows
+# on Urban100, houses full of equal windows: at σ = 25/255 GroupSC has 30.05 dB there and DnCNN
+# 29.91 (its paper's Table 10; NLRN's prints 29.97).
 
 # %% [markdown]
 # ## Three questions
@@ -850,10 +851,10 @@ widgets.quiz("13")
 #
 # With norms it hardly matters how long the steps are: the size of a kernel counts for nothing
 # (section 3), only its direction turns, and a kernel that has become large turns more slowly.
-# Either way it is half a decibel ahead of Adam. Without norms the kernels grow, and the output with
-# them: at 0.3 nothing is left of the picture but its noise. The shipped weights were trained by
-# this optimizer (`docs/training.md`); the paper's stochastic gradient and Adam need hours for the
-# same.
+# Either way it is half a decibel ahead of Adam. Without norms the kernels grow, and all outputs
+# with them, until a layer has none above 0: at 0.3 all its ReLUs are shut, the network gives 0, and
+# the noisy picture comes back. The shipped weights were trained by this optimizer
+# (`docs/training.md`); the paper's stochastic gradient and Adam need hours for the same.
 #
 # ```python
 # def by_directions(net, rate, steps=150):

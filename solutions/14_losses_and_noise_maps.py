@@ -233,7 +233,7 @@ for row, (name, estimate) in enumerate(estimates.items()):
         change = -torch.autograd.grad(loss, given)[0][0, 0, 1:-1, 1:-1]
         axes, top = figure.axes[8 * row + column], float(change.abs().quantile(0.98))
         axes.imshow(change, cmap="RdBu_r", vmin=-top, vmax=top)
-        axes.set_title(kind if column < 4 else f"{kind}: {loss:.3f}", fontsize=8)
+        axes.set_title(f"{kind}: {loss:.3g}", fontsize=8)
 figure
 
 # %% [markdown]

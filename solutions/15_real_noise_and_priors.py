@@ -19,7 +19,8 @@
 # **Before you start**
 #
 # - **Time:** 90 minutes; all cells together run in about a minute on a laptop.
-# - **You need:** lessons 06 (self-similarity), 08 (GroupSC) and 13 (DnCNN).
+# - **You need:** lessons 06 (self-similarity), 08 (GroupSC), 10 (mosaics, σ estimated from a
+#   picture), 13 (DnCNN) and 14 (FFDNet and its map).
 # - **Source:** Guo, Yan, Zhang, Zuo, Zhang, *Toward convolutional blind denoising of real
 #   photographs*, 2019 (CBDNet); Remez, Litany, Giryes, Bronstein, *Class-aware fully convolutional
 #   Gaussian and Poisson denoising*, 2018; Cruz, Foi, Katkovnik, Egiazarian,
@@ -611,10 +612,10 @@ assert table["photographs"][1] > table["wall"][1]
 
 # %% [markdown]
 # **What to notice.** Each network is better on its own class by a wide margin: to know that it will
-# be a wall is worth 2.2 dB on the wall, and costs 4 dB on a face. The wall is an extreme class, of
-# a single member. Neither comes near FFDNet, which has forty times as many parameters, and was not
-# trained in seconds. For the classes of Remez and others the lecture shows an example in
-# which a class is worth 0.38 dB (30.88 against 30.50).
+# be a wall is worth 2.3 dB on the wall, and costs 4 dB on a face. The wall is an extreme class, of
+# a single member. Neither comes near FFDNet, which has 36 times as many parameters, and was not
+# trained in seconds. For the classes of Remez and others the lecture shows an example in which a
+# class is worth 0.38 dB (30.88 against 30.50).
 #
 # **Repetition.** A convolutional network looks at its receptive field (lesson 13) and no further. A
 # wall goes on beyond it. NN3D takes *any* denoiser and puts a filter of similar patches behind it:
@@ -711,8 +712,9 @@ for name in ("brick", "camera", "grass"):
 # ## Results: who knows the noise wins
 #
 # The baseline is FFDNet with one σ, the *true* root mean square of the noise, which nobody would
-# know. Against it: a map, made of the two numbers that exercise 1 measures and a blurred picture;
-# and the curve of exercise 2. (Decibels in linear light.)
+# know. Against it: a map, made of a blurred picture and the sensor's two numbers, which exercise 1
+# has found to a few per cent; and the curve of exercise 2. *White σ found* is what lesson 10's
+# estimate for white noise finds. (Decibels in linear light.)
 
 # %%
 columns = ("white σ found", "true rms", "map of σ", "true map", "stabilised")
@@ -728,9 +730,8 @@ for name in ("astronaut", "camera", "coffee"):
 # %% [markdown]
 # **What to notice.** Knowing how noise follows the light is worth 2 to 5 dB more than the true rms,
 # and 5 to 8 dB more than the σ found. The map is ahead of the curve by half a decibel at most, but
-# the curve needs nothing but a denoiser for one σ. And the true map is hardly better than the
-# blurred one: two numbers that were measured once, for one camera, do nearly all there is to be
-# done.
+# the curve needs nothing but a denoiser for one σ. And the true map is no better than the blurred
+# one: two numbers that are measured once, for one camera, do all there is to be done.
 #
 # ## What breaks
 #

@@ -231,7 +231,7 @@ for way in scored["coffee"]:
 # But luma that fills the range from 0 to 255 costs 1.32 dB on every photograph, to a hundredth or
 # two: problem 1 says why. And all three colours together cost another 0.03 to 0.5 dB. On Set5,
 # at × 2, NLRN prints 0.22 dB more than the best method before it, and NSR's *sparse +* 0.03 dB
-# more than EDSR (S).
+# more than the network without groups that it is measured against, EDSR (S).
 #
 # The kernel is a convention, too.
 #
@@ -415,10 +415,12 @@ for name, photo in photos.items():
 #
 # *Before.* VDSR, DnCNN-3 and NLRN get the small image enlarged by bicubic interpolation, and
 # restore it as if it were noisy. One network then serves all scales, and all its layers work on the
-# large grid.
+# large grid. (VDSR and DnCNN-3 are stacks of 20 convolutions like lesson 13's; DnCNN-3 is one
+# network for noise, enlargement and JPEG files.)
 #
-# *Inside.* EDSR, WDSR and NSR work on the small grid. Their last convolution makes $r^2$ channels,
-# and these become pixels: channel $ra + b$ is pixel $(a, b)$ of a square of $r \times r$,
+# *Inside.* EDSR, WDSR and NSR work on the small grid. (EDSR (S) has 16 blocks of two convolutions
+# of 64 channels, WDSR wider blocks.) Their last convolution makes $r^2$ channels, and these become
+# pixels: channel $ra + b$ is pixel $(a, b)$ of a square of $r \times r$,
 #
 # $$ x_{c,\; ri + a,\; rj + b} = f_{cr^2 + ra + b,\; i,\; j} . $$
 #
@@ -606,9 +608,9 @@ for title, keys in names.items():
 # BSD100, and 0.1 dB behind on Set14; it pays in multiplications. Four kernels in the place of one
 # (*sparse +*) bring EDSR (S) 0.03 to 0.10 dB. The shipped network gains 2.3 to 3.8 dB, as much as
 # DnCNN-3 to 0.05 dB, with a quarter of its multiplications; EDSR (S), a quarter to half a decibel
-# ahead, has more than twice as many parameters, and more than minutes of training (`lessons models
-# show nsr-sr-2` says how many). And DnCNN-3 with its authors' own weights has 0.04 dB less here
-# than its authors print: they round in another place.
+# ahead, has more than twice as many parameters, and more than 0.35 hours of training. And DnCNN-3
+# with its authors' own weights has 0.04 dB less here than its authors print: they round in another
+# place.
 #
 # ## What breaks
 #

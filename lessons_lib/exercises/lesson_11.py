@@ -309,6 +309,12 @@ def _twice(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return 2 * _softmax(queries, keys, values)
 
 
+def _grown(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Weights that sum to more than 1, but where all keys are alike."""
+    more = 1 + keys.var(dim=-2, keepdim=True).sum(dim=-1, keepdim=True)
+    return more * _softmax(queries, keys, values)
+
+
 def _other_axis(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return torch.softmax(_logits(queries, keys), dim=-2) @ values
 
@@ -343,6 +349,12 @@ OPERATIONS: list[tuple[str, str, Operation, bool]] = [
     ("non-local means passes", "is something asked for that need not hold?", _far, True),
     ("the mean of all passes", "weights need not depend on queries and keys", _even, True),
     ("weights that sum to 2 are found", "promise 2: what do the weights sum to?", _twice, False),
+    (
+        "weights whose sum depends on the keys are found",
+        "promise 2: what do the weights sum to?",
+        _grown,
+        False,
+    ),
     (
         "weights that sum to 1 over queries are found",
         "promise 2: over which axis do they sum?",

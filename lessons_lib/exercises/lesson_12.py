@@ -324,6 +324,9 @@ class Layer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if self.fault == "view":
             features = features.view(len(features), -1).view(features.shape)
+        if self.fault == "scrambled" and not features.is_contiguous():
+            # Numbers as they lie in memory, whatever they stand for.
+            features = features.permute(0, 2, 3, 1).reshape(features.shape)
         gates = None
         if self.fault == "batch" and self.inner.gate is not None:
             gates = self.inner.gate(features).mean(dim=0, keepdim=True)
@@ -367,3 +370,10 @@ def finds_batch(answer: Answer) -> None:
 @PROMISES.holds("a layer that fails on channels-last features is found", cause="promise 4")
 def finds_view(answer: Answer) -> None:
     same(float(answer(_maker("view"))), 0.0, case="a layer with one fault")
+
+
+@PROMISES.holds(
+    "a layer that gives something else for channels-last features is found", cause="promise 4"
+)
+def finds_scrambled(answer: Answer) -> None:
+    same(float(answer(_maker("scrambled"))), 0.0, case="a layer with one fault")

@@ -156,6 +156,8 @@ LINE.agrees(
     lambda: [
         (levels := torch.rand(50), _spread(levels, 20, 0.03, 0.003)),
         (levels := torch.linspace(0, 1, 30), _spread(levels, 12, 0.002, 0.01)),
+        # So few that each round moves the line.
+        (torch.tensor([0.05, 0.2, 0.4, 0.7, 0.9]), torch.tensor([0.004, 0.02, 0.01, 0.05, 0.03])),
     ],
     tolerance=2e-4,
     cause="three rounds, the first with all weights 1? Then weights of 1/σ⁴, not 1/σ²?",

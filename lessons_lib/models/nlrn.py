@@ -65,7 +65,7 @@ class NLRNConfig:
 class NonLocalModule(nn.Module):
     """``x_i + Σ_j w_ij W_g x_j`` with weights ``w`` by how alike ``W_θ x_i`` and ``W_ψ x_j`` are.
 
-    ``W_g`` starts at 0, so that the module does nothing at first, wherever it is put.
+    ``W_g`` and its bias start at 0, so that the module does nothing at first, wherever it is put.
 
     Args:
         width: channels of the features, m.
@@ -81,6 +81,12 @@ class NonLocalModule(nn.Module):
         maps = {"none": 0, "one": 1, "two": 2}[self.distance.embedding]
         self.embeddings = nn.ModuleList(nn.Conv2d(width, embedding, 1) for _ in range(maps))
         self.transform = nn.Conv2d(width, width, 1)
+        self.start()
+
+    def start(self) -> None:
+        """Hand over nothing."""
+        nn.init.zeros_(self.transform.weight)
+        nn.init.zeros_(cast(Tensor, self.transform.bias))
 
     def forward(
         self, features: Tensor, carried: Tensor | None = None, mask: Tensor | None = None
@@ -234,5 +240,5 @@ def start(model: NLRN, seed: int = 0) -> None:
                 layer.bias.zero_()
         for layer in model.modules():
             if isinstance(layer, NonLocalModule):
-                layer.transform.weight.zero_()
+                layer.start()
         model.last.weight.div_(255)

@@ -174,6 +174,11 @@ WRONG = {
             "weights that sum to 2 are found",
             "sum to?",
         ),
+        (
+            lambda operate: some_promises(operate, sums=False),
+            "weights whose sum depends on the keys are found",
+            "sum to?",
+        ),
         (lambda operate: some_promises(operate, axis=-2), "attention passes"),
         (
             lambda operate: some_promises(operate, signed=False),

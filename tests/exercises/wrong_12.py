@@ -50,7 +50,7 @@ def without_conv2d(features, kernels):
     return (kernels.flatten(2) @ patches).unflatten(2, features.shape[2:])
 
 
-def some_promises(make, count=True, even=True, alone=True, last=True):
+def some_promises(make, count=True, even=True, alone=True, last=True, equal=True):
     """Some of the four promises."""
     layer, x = make("reflect"), torch.rand(3, 3, 6, 7)
     y, flat = layer(x), layer(torch.ones(1, 3, 6, 7))
@@ -62,8 +62,10 @@ def some_promises(make, count=True, even=True, alone=True, last=True):
         return False
     if last:
         try:
-            layer(x.contiguous(memory_format=torch.channels_last))
+            other = layer(x.contiguous(memory_format=torch.channels_last))
         except RuntimeError:
+            return False
+        if equal and not torch.allclose(other, y, atol=1e-5):
             return False
     return True
 
@@ -137,6 +139,10 @@ WRONG = {
         (
             lambda make: some_promises(make, last=False),
             "a layer that fails on channels-last features is found",
+        ),
+        (
+            lambda make: some_promises(make, equal=False),
+            "a layer that gives something else for channels-last features is found",
         ),
         (lambda make: not keeps_promises(make), "the right layer passes"),
     ],

@@ -173,6 +173,7 @@ WRONG = {
         (backwards, DARK, "1/σ⁴"),
         (lambda x, v: line(x, v, measured=True), AVERAGE, "came out too small"),
         (lambda x, v: line(x, v, rounds=2), "agrees with the library", "three rounds"),
+        (lambda x, v: line(x, v, rounds=8), "agrees with the library", "three rounds"),
         (lambda x, v: line(x, v, power=0.5), "agrees with the library", "1/σ⁴"),
         (lambda x, v: noise_line(x, v)[:, None], SHAPE),
         (lambda x, v: tuple(noise_line(x, v).tolist()), TYPE),
