@@ -137,6 +137,8 @@ def test_the_file_of_scores(tmp_path: Path, photos: Path, say: Callable[..., str
         }
     assert "--csv" in say(*given, "--csv", tmp_path, expect=2)
     assert "--csv" in say(*given, "--csv", tmp_path / "absent" / "scores.csv", expect=2)
+    # Found out before anything is measured, for root too, who may write everywhere else.
+    assert "cannot be written" in say(*given, "--csv", "/proc/scores.csv", expect=2)
 
 
 def test_a_file_of_weights_scores_as_the_same_weights_by_name(

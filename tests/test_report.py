@@ -29,8 +29,9 @@ from lessons_lib.evaluation.explain_gap import (
 )
 from lessons_lib.evaluation.methods import MethodError
 from lessons_lib.evaluation.paper import published, rows
+from lessons_lib.evaluation.protocols import jpeg_restoration
 from lessons_lib.evaluation.report import ReportError, fill, tables
-from lessons_lib.evaluation.scores import store, stored
+from lessons_lib.evaluation.scores import read_score, store, stored
 from lessons_lib.evaluation.unfinished import Unfinished
 from lessons_lib.models import GROUPSC_PIXELS, MODELS
 from lessons_lib.published import published_weights
@@ -59,6 +60,16 @@ def test_published_rows_of_the_proposing_paper():
     assert published("dct", denoising("BSD68", 25)) is None
     assert published("bm3d", denoising("BSD68", 26)) is None
     assert published("bm3d", replace(denoising("BSD68", 25), task="jpeg")) is None
+    # Two tables of one paper print 33.75, its authors' weights and another paper 33.77.
+    assert published("dncnn-3@cszn", jpeg_restoration("Classic5", 40)).psnr == 33.77
+
+
+def test_an_ssim_of_another_definition_is_not_shown_as_ours():
+    # NSR's 0.7800 is that of uniform windows, and GroupSC, which prints the PSNR, has none.
+    files = published("noisy", jpeg_restoration("Classic5", 10))
+    assert (files.psnr, files.ssim, files.source) == (27.82, None, "GroupSC-T4")
+    other = published("dncnn-3@cszn", jpeg_restoration("Classic5", 10))
+    assert other.ssim is not None
 
 
 def test_a_network_for_all_noise_is_another_row_than_one_for_this():
@@ -216,6 +227,9 @@ def test_tables_go_where_a_text_has_a_place_for_them(kept, tmp_path):
         fill(text.replace("samples", "Mars"), made)
     with pytest.raises(ReportError, match="no place"):
         fill("nothing", made)
+    # Without its end a place would swallow all up to the next one's.
+    with pytest.raises(ReportError, match="does not end"):
+        fill(text.replace("<!-- end of results -->\nb", "b") + text, made)
 
 
 def test_the_report_command_renews_files_and_refuses_odd_ones(kept, tmp_path, capsys):
@@ -249,8 +263,10 @@ def test_trainings_are_shown_over_hours_and_short_ones_step_by_step(kept, tmp_pa
     write_log(runs / "choices" / "this.csv", [(0, 10, 20.0), (100, 170, 29.5)])
     made = tables(kept, runs)
     *_, first, second, tried = made["training"].splitlines()
-    assert first.startswith("| long, stage 1 | 1.1 | 0.40 | 20.00 | 29.00 | 30.00 |")
-    assert second.startswith("| long, stage 2 | 0.6 | 0.20 | 30.00 | 30.50 |")
+    assert first.startswith("| long, stage 1 | 1.1 | 0.40 | 20.00 | 29.00 |  |")
+    assert first.endswith("|  | 30.00 |")
+    assert second.startswith("| long, stage 2 | 0.6 | 0.20 | 30.00 |  |")
+    assert second.endswith("|  | 30.50 |")
     assert tried == first.replace("long, stage 1", "tried/other")
     assert "training, tried" not in made
     assert made["training, choices"].splitlines() == [
@@ -277,12 +293,14 @@ def test_ablations_stand_beside_the_paper(kept, tmp_path):
 
 def test_seeds_are_averaged(kept, tmp_path):
     runs = tmp_path / "runs"
-    ends = {"nlrn": 28.0, "nlrn-seed-1": 28.2, "dot": 27.9, "states-1": 27.0}
+    ends = {"nlrn": 28.0, "nlrn-seed-1": 28.2, "dot": 27.9, "states-1": 27.0, "euclidean": 29.0}
     source = ROOT / "runs" / "ablations-nlrn"
     for name, psnr in ends.items():
         steps = tomllib.loads((source / f"{name}.toml").read_text())["stage"][0]["steps"]
         write_log(runs / source.name / f"{name}.csv", [(0, 10, 20.0), (steps, 300, psnr)])
         shutil.copy(source / f"{name}.toml", runs / source.name)
+    # Of this one the other seed is still to come.
+    shutil.copy(source / "euclidean-seed-1.toml", runs / source.name)
     table = tables(kept, runs)["ablations-nlrn"].splitlines()[2:]
     assert [line.split(" | ")[0] for line in table] == [
         "| NLRN, small",
@@ -552,6 +570,10 @@ def test_a_gap_is_split_into_scoring_and_training():
     # Where other tiles were tried, they are part of the paper's way.
     ways.append(Convention("tiles overlapping by 44, not rounded", 30.05, 0.9))
     assert numbers(split_gap("sc-gray-25", protocol, ways))[1] == -0.05
+    # DnCNN's paper rounds as we do.
+    (whole,) = numbers(split_gap("dncnn-gray-25", protocol, ways))
+    dncnn = read_score(SCORES / "BSD68-25-dncnn-gray-25.json").psnr
+    assert whole == pytest.approx(dncnn - 29.23, abs=1e-3)
     assert split_gap("lista-gray-25", protocol, ways) is None
     assert split_gap("sc-gray-25", denoising("samples", 25), ways) is None
 

@@ -1,7 +1,6 @@
 """What was published, and which row of it is to be compared with which score."""
 
 import csv
-from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,13 +12,22 @@ from lessons_lib.published import PublishedWeights
 from lessons_lib.tasks import TASKS
 
 # Where papers print different numbers for the same thing, the paper that proposes it is believed,
-# and of others' methods what most of them print.
+# and of others' methods what most papers print; where as many print another, the larger number,
+# since what is slipped or badly run is usually lower.
 PROPOSES, PROPOSED = "GroupSC-T", ("SC", "CSR", "GroupSC")
 
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a published table; ``psnr`` in dB, ``ssim`` None where none was printed."""
+    """What was published; ``psnr`` in dB, ``ssim`` None where none was printed.
+
+    Attributes:
+        method: what papers call it.
+        psnr: in dB.
+        ssim: by the usual definition, with a Gaussian; None where nobody who has this PSNR prints
+            it.
+        source: paper and table of the PSNR, and of the SSIM where that is another.
+    """
 
     method: str
     psnr: float
@@ -42,7 +50,7 @@ def published(method: str, protocol: Protocol) -> Published | None:
         protocol: how it was measured.
 
     Returns:
-        The row, with the SSIM of any source that prints the same PSNR; None if nothing was
+        The numbers, the SSIM of any source that prints the same PSNR; None if nothing was
         published.
     """
     task, colour = TASKS[protocol.task], protocol.channel == "rgb"
@@ -70,7 +78,16 @@ def published(method: str, protocol: Protocol) -> Published | None:
         found.sort(key=lambda row: not row["source"].startswith(PROPOSES))
         best = found[0]
     else:
-        usual = Counter(row["psnr"] for row in found).most_common(1)[0][0]
-        best = next(row for row in found if row["psnr"] == usual)
-    ssim = next((row["ssim"] for row in found if row["ssim"] and row["psnr"] == best["psnr"]), None)
-    return Published(name, float(best["psnr"]), float(ssim) if ssim else None, best["source"])
+        # A paper that prints a number in two tables is one paper.
+        papers: dict[str, set[str]] = {}
+        for row in found:
+            papers.setdefault(row["psnr"], set()).add(row["source"].partition("-")[0])
+        best = max(found, key=lambda row: (len(papers[row["psnr"]]), row["psnr"]))
+    source = best["source"]
+    # A note says that the SSIM beside it is another one, see `lessons_lib.metrics.ssim`.
+    usual = [row for row in found if row["ssim"] and "SSIM" not in row["source"]]
+    beside = next((row for row in usual if row["psnr"] == best["psnr"]), None)
+    if beside is not None and beside["source"] != source:
+        source += f", SSIM {beside['source']}"
+    ssim = None if beside is None else float(beside["ssim"])
+    return Published(name, float(best["psnr"]), ssim, source)

@@ -3,6 +3,7 @@
 import csv
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -21,7 +22,8 @@ from lessons_lib.tasks import TASKS
 HOURS = (0.1, 0.25, 0.5, 1, 2, 4, 8)
 # Folder of runs whose weights were not taken.
 TRIED = "tried"
-BLOCK = re.compile(r"(<!-- results: (.+?) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+PLACE, END = re.compile(r"<!-- results: .+? -->"), "<!-- end of results -->"
+BLOCK = re.compile(rf"(<!-- results: (.+?) -->\n)(.*?)({END})", re.DOTALL)
 
 Cell = Callable[[StoredScore], str]
 
@@ -41,8 +43,8 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
             paper's, see `STUDIES`.
 
     Raises:
-        ReportError: if there is no such folder, or a score was measured with other weights than
-            those that bear the name now.
+        ReportError: if there is no such folder, or no log in that of runs, or a score was measured
+            with other weights than those that bear the name now.
     """
     if not scores.is_dir():
         raise ReportError(f"{scores} is no folder of scores")
@@ -68,6 +70,8 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
     if compared:
         made["trained weights"] = _weights(compared)
     if runs is not None:
+        if not any(runs.rglob("*.csv")):
+            raise ReportError(f"{runs} holds no log of a training: no *.csv file")
         made["training"] = _training(runs)
         for folder in sorted({log.parent for log in runs.glob("*/*.csv")} - {runs / TRIED}):
             made[f"training, {folder.name}"] = _comparison(folder)
@@ -84,15 +88,20 @@ def fill(text: str, made: dict[str, str]) -> str:
     what is between them is replaced.
 
     Raises:
-        ReportError: if the text asks for a table that does not exist, or for none.
+        ReportError: if the text asks for a table that does not exist, or for none, or the end of a
+            place is missing.
     """
+    if len(PLACE.findall(text)) != text.count(END) or any(
+        PLACE.search(match[3]) for match in BLOCK.finditer(text)
+    ):
+        raise ReportError(f"a place for a table does not end: no '{END}'")
     names = [match[2] for match in BLOCK.finditer(text)]
     unknown = [name for name in names if name not in made]
     if unknown:
         raise ReportError(f"no table '{unknown[0]}'; there are {', '.join(made)}")
     if not names:
         raise ReportError("no place for a table: no '<!-- results: NAME -->'")
-    return BLOCK.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n\n{match[3]}", text)
+    return BLOCK.sub(lambda match: f"{match[1]}\n{made[match[2]]}\n\n{match[4]}", text)
 
 
 def renew(page: Path, made: dict[str, str]) -> None:
@@ -301,7 +310,7 @@ def _weights(compared: list[tuple[StoredScore, Published]]) -> str:
 
 def _training(runs: Path) -> str:
     """What each stage of each run has reached after some hours, from the logs of its looks."""
-    rows = [["run", "crops/s", "hours", *(f"{hours:g} h" for hours in HOURS)]]
+    rows = [["run", "crops/s", "hours", *(f"{hours:g} h" for hours in HOURS), "end"]]
     tried = [(f"{TRIED}/{name}", looks) for name, looks in logs(runs / TRIED)]
     for name, looks in logs(runs) + tried:
         last = looks[-1]
@@ -310,10 +319,10 @@ def _training(runs: Path) -> str:
         reached = []
         for hours in HOURS:
             before = [look["held_out_psnr"] for look in looks if look["seconds"] <= 3600 * hours]
-            over = hours > 2 * last["seconds"] / 3600
-            reached.append("" if over else f"{before[-1]:.2f}")
+            reached.append("" if 3600 * hours > last["seconds"] else f"{before[-1]:.2f}")
         pace = f"{last['crops'] / last['seconds']:.1f}"
-        rows.append([name, pace, f"{last['seconds'] / 3600:.2f}", *reached])
+        end = f"{last['held_out_psnr']:.2f}"
+        rows.append([name, pace, f"{last['seconds'] / 3600:.2f}", *reached, end])
     return markdown(rows)
 
 
@@ -332,11 +341,16 @@ def _comparison(runs: Path) -> str:
 
 
 def _ablations(runs: Path, study: Study) -> str:
-    """What each choice gains or loses in dB, in the paper and in our finished short runs."""
+    """What each choice gains or loses in dB, in the paper and in our short runs.
+
+    Those are left out of which a seed is not finished: beside others, one alone misleads.
+    """
     ends: dict[str, list[dict[str, float]]] = {}
     for name, looks in logs(runs):
         if _finished(runs, name, looks):
-            ends.setdefault(name.partition("-seed-")[0], []).append(looks[-1])
+            ends.setdefault(_choice(name), []).append(looks[-1])
+    seeds = Counter(_choice(path.stem) for path in runs.glob("*.toml"))
+    ends = {choice: found for choice, found in ends.items() if len(found) == seeds[choice]}
     rows = [["changed", "training steps", "held-out crops", "difference", "the paper's"]]
     for beside, label in study.usual.items():
         if beside not in ends:
@@ -356,6 +370,11 @@ def _ablations(runs: Path, study: Study) -> str:
                     ]
                 )
     return markdown(rows)
+
+
+def _choice(run: str) -> str:
+    """What a run tries, whatever its seed."""
+    return run.partition("-seed-")[0]
 
 
 def _mean(ends: list[dict[str, float]]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from lessons_lib.checkpoints import known_weights
 from lessons_lib.evaluation.methods import MethodError
@@ -18,7 +18,11 @@ from lessons_lib.files import replace_file
 
 @dataclass(frozen=True)
 class StoredScore:
-    """What a table needs of a kept score; see `Score`. ``per_image`` has the PSNR of each file."""
+    """What a table needs of a kept score; see `Score`. ``per_image`` has the PSNR of each file.
+
+    Seconds are the median: the first image may wait for a method to be set up, and another for
+    whatever else the machine had to do.
+    """
 
     method: str
     dataset: str
@@ -100,7 +104,7 @@ def read_score(file: Traversable) -> StoredScore:
             len(rows),
             fmean(row["psnr"] for row in rows),
             fmean(row["ssim"] for row in rows),
-            fmean(row["seconds"] for row in rows),
+            median(row["seconds"] for row in rows),
             content["device"],
             content["weights_sha256"],
             content["overlap"],

@@ -33,6 +33,7 @@ class Architecture:
         title: what papers and tables call it.
         lesson: the lesson that teaches it.
         paper_pixels: of all crops that the paper's training looks at; 0 where that is not known.
+        paper_rounds: whether its paper scores estimates that were rounded to 8 bits.
         variants: what papers call it instead, by the task's name and whether there are colours.
         by_size: what papers and tables call a network of some sizes, a config; the title, where
             all sizes are called the same.
@@ -43,6 +44,7 @@ class Architecture:
     title: str
     lesson: int
     paper_pixels: int = 0
+    paper_rounds: bool = True
     variants: dict[tuple[str, bool], str] = field(default_factory=dict)
     by_size: Callable[[Any], str] | None = None
 
@@ -76,15 +78,14 @@ def _nlrn(config: NLRNConfig) -> str:
 
 # 120,000 steps of 32 crops of 56 x 56, whatever the task: GroupSC §B and its released code.
 GROUPSC_PIXELS = 120_000 * 32 * 56**2
+_GROUPSC: dict[str, Any] = {"paper_pixels": GROUPSC_PIXELS, "paper_rounds": False}
 
 # In the order in which tables have them.
 MODELS = {
-    "lista": Architecture(Lista, ListaConfig, "LISTA", lesson=4, paper_pixels=GROUPSC_PIXELS),
-    "sc": Architecture(PatchSC, PatchConfig, "SC", lesson=5, paper_pixels=GROUPSC_PIXELS),
-    "csr": Architecture(CSR, CSRConfig, "CSR", lesson=9, paper_pixels=GROUPSC_PIXELS),
-    "groupsc": Architecture(
-        GroupSC, NonLocalConfig, "GroupSC", lesson=8, paper_pixels=GROUPSC_PIXELS
-    ),
+    "lista": Architecture(Lista, ListaConfig, "LISTA", lesson=4, **_GROUPSC),
+    "sc": Architecture(PatchSC, PatchConfig, "SC", lesson=5, **_GROUPSC),
+    "csr": Architecture(CSR, CSRConfig, "CSR", lesson=9, **_GROUPSC),
+    "groupsc": Architecture(GroupSC, NonLocalConfig, "GroupSC", lesson=8, **_GROUPSC),
     "dncnn": Architecture(
         DnCNN,
         DnCNNConfig,
