@@ -15,6 +15,11 @@ def main() -> NoReturn:
     _open_what_is_closed()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+    for name in ("SIGTERM", "SIGHUP"):
+        # Windows has no hang-up; and nohup's wish that it be ignored is kept.
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     from lessons_lib.cli import main as run
 
     run()
@@ -39,11 +44,24 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
     Nothing has been written at that time.
     """
+    if _is_importing(frame):
+        os._exit(130)
+    raise KeyboardInterrupt
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Being asked to end, as `timeout` and schedulers ask: half-written files are taken away."""
+    if _is_importing(frame):
+        os._exit(128 + number)
+    raise SystemExit(128 + number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            os._exit(130)
+            return True
         frame = frame.f_back
-    raise KeyboardInterrupt
+    return False
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@
 (40, 60, 3)
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ from lessons_lib.evaluation.best import best_for, misgiving
 from lessons_lib.evaluation.methods import Inference
 from lessons_lib.evaluation.methods import restore as run
 from lessons_lib.images import Photo
-from lessons_lib.images.photo import FULL_RANGE
+from lessons_lib.images.photo import FULL_RANGE, check_range
 from lessons_lib.images.samples import to_photo, to_samples
 from lessons_lib.tasks import TASKS
 
@@ -102,6 +103,8 @@ def restore(
         raise ValueError(f"the task {task} needs a value: {goal.option}")
     if value is not None and goal.option == "sigma":
         black, white = photo.range
+        if not 0 < float(value) < math.inf:
+            raise ValueError(f"sigma must be positive and finite, not {value}")
         value = 255 * float(value) / (white - black)
     if value is not None:
         goal.degradation(value)  # refuses what is impossible
@@ -141,5 +144,8 @@ def _photo(
         raise ValueError(
             f"{NAME} holds {array.dtype.name}: give integers of up to 32 bits, or floats in [0, 1]"
         )
+    if value_range is not None and len(value_range) != 2:
+        raise ValueError(f"{NAME}: a range is two numbers, black and white, not {value_range}")
+    check_range(NAME, value_range)
     samples = array[..., None] if flat else array
     return to_photo(NAME, samples, value_range=value_range), flat, array.dtype

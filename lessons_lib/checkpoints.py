@@ -160,19 +160,28 @@ def read_card(file: Traversable) -> Card:
     return card
 
 
-def read_weights(card: Card, content: bytes, device: str | torch.device = "cpu") -> Restorer:
+def read_weights(
+    card: Card, content: bytes, device: str | torch.device = "cpu", name: str = ""
+) -> Restorer:
     """The model that a card describes, with the weights of a safetensors file.
+
+    Args:
+        card: of the weights.
+        content: of the file.
+        device: where to put the model.
+        name: of the file, for messages; the card's where not given.
 
     Raises:
         CheckpointError: if the file is not the one of the card, or its weights do not fit.
     """
+    name = name or card.name
     if sha256(content).hexdigest() != card.sha256:
-        raise CheckpointError(f"the weights of {card.name} are not those that its card describes")
+        raise CheckpointError(f"the weights of {name} are not those that its card describes")
     try:
         model = build(card.model, card.options)
         model.load_state_dict(load(content))
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the weights of {card.name} do not fit its card: {error}") from error
+        raise CheckpointError(f"the weights of {name} do not fit its card: {error}") from error
     model.sigma = card.sigma
     return model.eval().requires_grad_(False).to(device)
 
@@ -242,7 +251,7 @@ def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
         content = file.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
-    return read_weights(card, content, device)
+    return read_weights(card, content, device, name)
 
 
 def save_model(model: Restorer, folder: Path, **facts: Any) -> Card:

@@ -137,6 +137,11 @@ def _factors(
     return luminance, structure
 
 
+def ssim_side(definition: SsimDefinition = "gaussian") -> int:
+    """Pixels that each side of an image must have for its SSIM."""
+    return len(_window(definition))
+
+
 def _window(definition: SsimDefinition) -> Tensor:
     """One-dimensional window, summing to 1; its outer product with itself is the 2-D window."""
     if definition == "gaussian":

@@ -23,6 +23,7 @@ from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.methods import MethodError, find_method, restore
 from lessons_lib.evaluation.own import is_own
 from lessons_lib.models.restore import brightness
+from lessons_lib.models.restorer import evaluating
 from lessons_lib.models.tiles import mirrored
 
 if TYPE_CHECKING or importlib.util.find_spec("deepinv") is None:
@@ -142,6 +143,8 @@ def _estimate(model: models.Restorer, planes: Tensor, noise: Tensor) -> Tensor:
     edge, (height, width) = model.border, image.shape[-2:]
     lines, pixels = (mirrored(length, edge, image.device) for length in (height, width))
     seen = (factor * image)[..., lines, :][..., pixels]
-    found = model(seen) if told is None else model(seen, sigma=told)
+    # It denoises, whatever it is part of is trained for.
+    with evaluating(model):
+        found = model(seen) if told is None else model(seen, sigma=told)
     inside = found[..., edge : edge + height, edge : edge + width]
     return (inside / factor).to(planes)

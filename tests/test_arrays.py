@@ -1,7 +1,10 @@
 """The NumPy door: what goes in comes out, restored, and as the command line would restore it."""
 
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from lessons_lib import data, denoise, restore
 from lessons_lib.cli import main
 from lessons_lib.degradations import JPEG, BayerMosaic, BicubicDown, GaussianNoise
 
+ROOT = Path(__file__).parents[1]
 # Beside uint8: how many of its units are one grey level.
 UNITS = {
     "uint8": 1.0,
@@ -172,7 +176,7 @@ def test_weights_for_louder_noise_are_doubted() -> None:
         (np.zeros((32, 32), complex), "complex"),
         (np.full((32, 32), np.nan), "NaN"),
         (np.full((32, 32), 128.0), "range"),
-        (np.zeros((0, 32), np.uint8), "channels|shape|\\(0, 32\\)"),
+        (np.zeros((0, 32), np.uint8), "no pixels"),
         (3, "not \\(\\)"),
         (None, "not \\(\\)"),
     ],
@@ -200,10 +204,39 @@ def test_what_cannot_be_done_is_refused_in_words() -> None:
         restore(image[..., 0], "demosaic")
     with pytest.raises(ValueError, match="three colours"):
         restore(image, "demosaic", "RGGB")
-    with pytest.raises(ValueError, match="quality lies between"):
+    with pytest.raises(ValueError, match="quality is a whole number between"):
         restore(image, "jpeg", 0)
+    with pytest.raises(ValueError, match="quality is a whole number"):
+        restore(image, "jpeg", 10.5)
+    for black_and_white in ((0, np.inf), (1023, 0), (0, 0), (0, np.nan), (5,)):
+        with pytest.raises(ValueError, match="range"):
+            restore(image, "blind", None, "dct", value_range=black_and_white)
+    with pytest.raises(ValueError, match="sigma must be positive and finite, not -1"):
+        denoise(image, -1)
+    with pytest.raises(ValueError, match="no pixels"):
+        denoise(image[:0], 25)
     with pytest.raises(ValueError, match="too small"):
         denoise(image[:8, :8])
+
+
+def test_weights_in_a_file_are_read_again_where_the_file_is_another(tmp_path: Path) -> None:
+    image, file = noisy(channels=1)[..., 0], tmp_path / "mine.safetensors"
+    estimates = []
+    for name in ("sc-gray-25", "lista-gray-25"):
+        for suffix in (".safetensors", ".json"):
+            shutil.copy(ROOT / "data" / "weights" / f"{name}{suffix}", file.with_suffix(suffix))
+        estimates.append(denoise(image, 25, str(file)))
+        np.testing.assert_array_equal(estimates[-1], denoise(image, 25, name))
+    assert (estimates[0] != estimates[1]).any()
+
+
+@pytest.mark.skipif(find_spec("spams") is None, reason="PyTorch's own dictionaries are repeatable")
+def test_in_several_threads_the_same_comes_out() -> None:
+    image = noisy(channels=1)[..., 0]
+    alone = denoise(image, 25, "dictionary")
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(lambda image: denoise(image, 25, "dictionary"), [image] * 4):
+            np.testing.assert_array_equal(found, alone)
 
 
 def test_the_door_is_there_and_opens_on_demand() -> None:

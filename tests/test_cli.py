@@ -21,7 +21,7 @@ from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation import scores
 from lessons_lib.evaluation.best import best_weights
 from lessons_lib.evaluation.methods import MethodError
-from lessons_lib.images import Photo, read_image, write_image
+from lessons_lib.images import Photo, read_image, write_image, write_images
 from lessons_lib.metrics import psnr
 from lessons_lib.tasks import TASKS
 
@@ -414,9 +414,11 @@ def test_shell_completion_is_to_be_had(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    write_image(tmp_path / "in.png", Photo(torch.rand(1, 3, 1500, 1500)))
-    arguments = ["denoise", str(tmp_path / "in.png"), str(tmp_path / "out.png")]
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_being_stopped_leaves_nothing(tmp_path: Path, name: str, code: int) -> None:
+    # Of a stack the first page is written while the second is at work.
+    write_images(tmp_path / "in.tif", [Photo(torch.rand(1, 3, 1500, 1500))] * 2)
+    arguments = ["denoise", str(tmp_path / "in.tif"), str(tmp_path / "out.tif")]
     with subprocess.Popen(
         [*COMMAND, *arguments, "--sigma", "25", "--method", "dct"],
         stdout=subprocess.PIPE,
@@ -428,12 +430,12 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
             byte = process.stderr.read(1)
             assert byte, seen
             seen += byte
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, name))
         out, rest = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert b"Traceback" not in rest
     assert out == b""
-    assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["in.tif"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes differ")

@@ -326,3 +326,30 @@ def test_the_real_command_on_a_missing_file(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "lessons: no.png: no such file\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_a_folder_belongs_and_the_other_way_round(refused, photo, tmp_path):
+    (tmp_path / "folder").mkdir()
+    given = ["denoise", photo, "--sigma", 25, "--method", "noisy"]
+    assert "photo.png is a file, not a folder" in refused(*given, "--out", photo)
+    assert "folder: is a folder; name a file" in refused(*given, tmp_path / "folder")
+    assert "--csv" in refused("grade", tmp_path / "folder", "--csv", tmp_path / "folder")
+
+
+def test_noise_is_refused_in_the_unit_in_which_it_was_given(refused, photo, tmp_path):
+    assert "not -5" in refused("denoise", photo, tmp_path / "out.png", "--sigma", -5)
+
+
+def test_a_photograph_too_small_for_a_score_is_named(refused, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    write_image(tmp_path / "tiny" / "dot.png", Photo(torch.rand(1, 3, 3, 3)))
+    line = refused("evaluate", "--dataset", tmp_path / "tiny", "--sigma", 25, "--method", "noisy")
+    assert "dot.png: too small to score" in line
+
+
+def test_of_several_photographs_the_refused_one_is_named(photo, tmp_path, capsys):
+    write_image(tmp_path / "tiny.png", Photo(torch.rand(1, 3, 3, 3)))
+    given = ["denoise", photo, tmp_path / "tiny.png", "--out", tmp_path / "out"]
+    with pytest.raises(SystemExit, match="2"):
+        main([str(each) for each in (*given, "--sigma", 25, "--method", "dct")])
+    assert f"lessons: {tmp_path / 'tiny.png'}: the image has 3 x 3" in capsys.readouterr().err

@@ -82,6 +82,15 @@ def test_with_gradients_and_without_the_estimate_is_the_same(name: str) -> None:
         assert not denoiser(x.double().requires_grad_(), levels).requires_grad
 
 
+def test_training_what_it_is_part_of_changes_nothing_in_it() -> None:
+    denoiser, x = Denoiser("dncnn-gray-25"), noisy()
+    before = {name: value.clone() for name, value in denoiser.state_dict().items()}
+    apart = denoiser(x, LEVEL)
+    found = denoiser.train()(x.clone().requires_grad_(), LEVEL)
+    assert torch.allclose(found, apart, atol=1e-5)
+    assert all(torch.equal(value, before[name]) for name, value in denoiser.state_dict().items())
+
+
 @pytest.mark.parametrize("name", ["sc-gray-25", "groupsc-gray-25", "dncnn-gray-25", "ffdnet-gray"])
 def test_gradients_are_slopes(name: str) -> None:
     denoiser, generator = Denoiser(name).double(), torch.Generator().manual_seed(1)

@@ -69,8 +69,7 @@ def weights(tmp_path, monkeypatch):
     cards.cache_clear()
     from lessons_lib.evaluation import methods
 
-    methods._trained.cache_clear()
-    methods.weights.cache_clear()
+    methods._loaded.cache_clear()
 
 
 # Methods and what they are told --------------------------------------------------------------

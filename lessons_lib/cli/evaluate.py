@@ -18,6 +18,7 @@ from lessons_lib.cli.options import (
     Scale,
     SigmaIfAny,
     TaskName,
+    check_csv,
     check_device,
     check_overlap,
     check_precision,
@@ -27,7 +28,7 @@ from lessons_lib.cli.options import (
     make_protocol,
 )
 from lessons_lib.cli.progress import progress_bar
-from lessons_lib.files import part_of, replace_file
+from lessons_lib.files import replace_file
 
 if TYPE_CHECKING:
     from lessons_lib.evaluation import Protocol, Score
@@ -80,7 +81,7 @@ def evaluate(
     if store is not None and limit is not None:
         raise typer.BadParameter("only scores of whole data sets are kept", param_hint="--store")
     if csv is not None:
-        check_place(csv)
+        check_csv(csv)
     named = choose_named(method, model, fast, goal)
     protocol = make_protocol(goal, dataset, value)
     name = choose_for_dataset(named, goal, dataset, value)
@@ -118,18 +119,6 @@ def evaluate(
         typer.echo(json.dumps(score.as_dict(), allow_nan=False, indent=2))
     else:
         typer.echo(_table(score))
-
-
-def check_place(csv: Path) -> None:
-    """Refuse a file that could not be written, before anything is measured."""
-    if csv.is_dir() or not csv.absolute().parent.is_dir():
-        raise typer.BadParameter("is no place for a file", param_hint="--csv")
-    try:
-        with part_of(csv) as part:
-            part.touch()
-    except OSError as error:
-        reason = f"cannot be written: {error.strerror}"
-        raise typer.BadParameter(reason, param_hint="--csv") from error
 
 
 def describe(protocol: "Protocol") -> str:

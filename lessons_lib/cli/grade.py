@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lessons_lib.cli.options import check_csv
+
 if TYPE_CHECKING:
     from lessons_lib.grading import Row
 
@@ -45,6 +47,8 @@ def grade(
     notebook and scored by the library's checks, in a process with limits on time and memory and
     without a network. Nothing in FOLDER is changed.
     """
+    if table is not None:
+        check_csv(table)
     import lessons_lib
     from lessons_lib.files import replace_file
     from lessons_lib.grading import (

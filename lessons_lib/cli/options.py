@@ -1,9 +1,12 @@
 """Options that several commands share, and what is refused of them."""
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lessons_lib.files import part_of
 
 if TYPE_CHECKING:
     from lessons_lib.evaluation.protocols import Protocol
@@ -105,6 +108,8 @@ def check_task(task: str, **given: Any) -> "tuple[Task, Any]":
                 f"says nothing about the task {task}", param_hint=f"--{option}"
             )
     value = given[goal.option]
+    if value is not None and goal.option == "sigma":
+        check_sigma(value)
     if value is not None:
         try:
             goal.degradation(value)
@@ -125,6 +130,18 @@ def make_protocol(task: "Task", dataset: str, value: Any) -> "Protocol":
     if value is None and task.needs_value:
         raise required(task.option)
     return protocol(task.name, dataset, value)
+
+
+def check_csv(path: Path) -> None:
+    """Refuse a table that could not be written, before anything is measured."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise typer.BadParameter("is no place for a file", param_hint="--csv")
+    try:
+        with part_of(path) as part:
+            part.touch()
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}"
+        raise typer.BadParameter(reason, param_hint="--csv") from error
 
 
 def check_device(device: str) -> None:

@@ -63,6 +63,8 @@ def line_up(paths: Sequence[Path], folder: Path | None) -> Iterator[list[Job]]:
                 )
             yield [_pair(paths[0], paths[1], place)]
             return
+        if folder.exists() and not folder.is_dir():
+            raise typer.BadParameter(f"{folder} is a file, not a folder", param_hint="--out")
         sources = [_source(path, place) for path in paths]
         targets = [folder / _name(path) for path in paths]
         # Where letters of either case are the same, these would be the same file.

@@ -8,6 +8,7 @@ import typer
 _OF_FILES = {
     errno.EACCES,
     errno.EDQUOT,
+    errno.EEXIST,
     errno.EFBIG,
     errno.EISDIR,
     errno.ELOOP,

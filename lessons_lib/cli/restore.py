@@ -164,7 +164,9 @@ def restore(
                 if line is None or len(jobs) == 1:
                     raise
                 refused += 1
-                typer.echo(f"lessons: {' '.join(line.split())}", err=True)
+                line = " ".join(line.split())
+                which = "" if job.name in line else f"{job.name}: "
+                typer.echo(f"lessons: {which}{line}", err=True)
     if refused:
         raise typer.Exit(2)
 
@@ -258,7 +260,7 @@ class _Work:
             log.note(f"{name}: {advice}")
         if doubt := misgiving(name, self.task, posed):
             log.note(f"{name}: {doubt}")
-        quicker = QUICKER if self.named is None and self.task.quick else ""
+        quicker = QUICKER if self.named is None and self.task.quick not in ("", name) else ""
         with progress_bar(f"{name}: {job.name}", quicker=quicker) as show:
             args = (name, posed.planes, posed.degradation, left.name, show, self.inference)
             estimate = self.task.finish(photo.pixels, run(*args))

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import distributed
 
-from lessons_lib import data
+from lessons_lib import data, metrics
 from lessons_lib.checkpoints import find_card
 from lessons_lib.classical import Progress
 from lessons_lib.evaluation.methods import INFERENCE, Inference, find_method, restore, weights
@@ -69,6 +69,9 @@ def evaluate(
             continue
         done = len(dataset) - len(missing) + missing.index(name)
         clean = protocol.clean(image)
+        side = metrics.ssim_side(protocol.ssim)
+        if min(clean.shape[-2:]) - 2 * protocol.border < side:
+            raise data.DataError(f"{name}: too small to score, SSIM needs {side} pixels each way")
         degraded = protocol.degradation(clean, key=name)
 
         def report(share: float, done: int = done) -> None:

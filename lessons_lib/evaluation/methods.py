@@ -136,13 +136,17 @@ def restore(
 _own = cache(load_own)
 
 
-@cache
 def weights(name: str, device: str) -> models.Restorer:
-    """Trained weights by name; loaded once."""
+    """Trained weights by name; loaded once, and anew where the file of that name is another."""
+    card = find_card(name)
+    return _loaded(name, device, card.sha256 if card else "")
+
+
+@cache
+def _loaded(name: str, device: str, sha256: str) -> models.Restorer:
     return load_model(name, device)
 
 
-@cache
 def _trained(name: str, task: str, inference: Inference) -> Method:
     model = weights(name, inference.device)
 

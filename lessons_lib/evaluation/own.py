@@ -72,7 +72,10 @@ def load_own(name: str, task: str, device: str) -> Method:
         raise MethodError(f"{name} is neither a function nor a torch.nn.Module")
 
     def run(image: Tensor, degradation: Degradation, progress: Progress | None) -> Tensor:
-        planes = TASKS[task].seen(image.to(device), degradation, scale)
+        try:
+            planes = TASKS[task].seen(image.to(device), degradation, scale)
+        except ValueError as error:
+            raise MethodError(f"{name}: {error}") from error
         told = TASKS[task].told(degradation, planes)
         estimate = with_errors(found, planes, *told.values())
         wanted = (*planes.shape[:2], *(scale * side for side in planes.shape[-2:]))

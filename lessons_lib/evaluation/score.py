@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
+from lessons_lib import data
 from lessons_lib.evaluation.paper import Published, published
 from lessons_lib.evaluation.protocols import Protocol
 from lessons_lib.models.restorer import Precision
@@ -70,7 +71,14 @@ class Score:
 
     @property
     def paper(self) -> Published | None:
-        """What was published for the same method, data set and noise; None if nothing was."""
+        """What was published for the same method, data set and noise.
+
+        None if nothing was, or only a part of the data set was measured.
+        """
+        known = data.dataset_names()
+        dataset = self.protocol.dataset
+        if dataset in known and len(self.per_image) < len(data.entry(dataset).files):
+            return None
         return published(self.method, self.protocol)
 
     def as_dict(self) -> dict[str, Any]:

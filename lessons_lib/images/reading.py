@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from lessons_lib.images.still import read_still
 from lessons_lib.images.tiff_reading import TIFF_MAGIC, TiffPictures
 
 Range = tuple[float, float]
+
+# What is kept silent is the whole process, so one thread decodes at a time.
+_DECODING = threading.RLock()
 
 
 class Pictures:
@@ -129,7 +133,7 @@ def _one_line(label: str) -> Iterator[None]:
     """Whatever goes wrong while decoding becomes an `ImageError`, and nothing else is printed."""
     try:
         # Pillow warns where it would raise at twice the size; MAX_PIXELS decides instead.
-        with warnings.catch_warnings(), _silent():
+        with _DECODING, warnings.catch_warnings(), _silent():
             warnings.simplefilter("ignore")
             yield
     except ImageError:

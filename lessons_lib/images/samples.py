@@ -36,7 +36,9 @@ def to_photo(
         ImageError: other numbers of channels, pixels that are NaN or infinite, floating-point
             pixels far outside [0, 1] whose range nobody gave.
     """
-    if samples.ndim != 3 or samples.shape[-1] not in (1, 2, 3, 4) or 0 in samples.shape:
+    if 0 in samples.shape:
+        raise ImageError(f"{path}: has no pixels")
+    if samples.ndim != 3 or samples.shape[-1] not in (1, 2, 3, 4):
         raise ImageError(f"{path}: has {samples.shape[-1]} channels; 1 to 4 can be read")
     kind = samples.dtype.name
     if kind not in FULL_RANGE:

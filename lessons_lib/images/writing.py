@@ -42,6 +42,8 @@ def check_writable(
             one, or a photograph whose transparency or size the format does not hold.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ImageError(f"{path}: is a folder; name a file in it")
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         known = " ".join(FORMATS)
@@ -140,8 +142,6 @@ def _check_place(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         pass
     else:
-        if stat.S_ISDIR(mode):
-            raise ImageError(f"{path}: is a folder")
         if not stat.S_ISREG(mode):
             raise ImageError(f"{path}: is not a regular file")
         # Replacing a file asks for rights in the folder only, and an administrator has all of

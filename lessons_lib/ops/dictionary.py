@@ -5,6 +5,7 @@ A dictionary is an ``(m, K)`` matrix whose ``K`` columns, the atoms, have unit l
 
 import importlib
 import importlib.util
+import threading
 from types import ModuleType
 from typing import Literal
 
@@ -18,6 +19,8 @@ Backend = Literal["auto", "spams", "pytorch"]
 
 # Patches that are learned from at a time.
 BATCH = 512
+# SPAMS draws from one generator, whatever thread asks.
+_SPAMS = threading.Lock()
 
 
 def load_spams() -> ModuleType | None:
@@ -171,19 +174,20 @@ def learn_dictionary(
     # SPAMS walks through the patches in the order given; a random order makes each batch varied.
     samples = samples[:, order]
     if spams is not None:
-        threads = torch.get_num_threads()
-        learned = spams.trainDL(
-            np.asfortranarray(samples),
-            D=np.asfortranarray(start),
-            lambda1=lam,
-            iter=iterations,
-            batchsize=BATCH,
-            # One thread: sums over threads come in any order, and the result would depend on it.
-            numThreads=1,
-            verbose=False,
-        )
-        # SPAMS and PyTorch share one OpenMP, which would keep to one thread from now on.
-        torch.set_num_threads(threads)
+        with _SPAMS:
+            threads = torch.get_num_threads()
+            learned = spams.trainDL(
+                np.asfortranarray(samples),
+                D=np.asfortranarray(start),
+                lambda1=lam,
+                iter=iterations,
+                batchsize=BATCH,
+                # One thread: sums over threads come in any order, and the result depends on it.
+                numThreads=1,
+                verbose=False,
+            )
+            # SPAMS and PyTorch share one OpenMP, which would keep to one thread from now on.
+            torch.set_num_threads(threads)
     else:
         learned = _learn_without_spams(samples, start, lam, iterations)
     return normalize_atoms(torch.from_numpy(np.ascontiguousarray(learned))).to(patches)

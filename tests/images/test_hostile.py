@@ -6,6 +6,8 @@ a JPEG that is decoded a thousand times over.
 
 import contextlib
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lessons_lib.images import ImageError, open_images, read_image, tiff_pages, write_image
+from lessons_lib.images import (
+    ImageError,
+    Photo,
+    open_images,
+    read_image,
+    tiff_pages,
+    write_image,
+)
 from lessons_lib.images.jpeg import check_scans
 
 
@@ -211,3 +221,19 @@ def test_damage_is_one_line_or_a_picture(tmp_path: Path, data: st.DataObject) ->
             write_image(tmp_path / "out.tif", photo)
             again = read_image(tmp_path / "out.tif")
             assert np.array_equal(again.pixels.numpy(), photo.pixels.numpy())
+
+
+def test_threads_that_read_at_once_leave_the_process_as_it_was(tmp_path):
+    for number in range(4):
+        write_image(tmp_path / f"{number}.png", Photo(torch.rand(1, 3, 400, 400)))
+    code = (
+        "import os, sys, warnings\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from lessons_lib.images import read_image\n"
+        "before = os.fstat(2).st_ino, list(warnings.filters)\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    list(pool.map(read_image, 20 * sys.argv[1:]))\n"
+        "assert (os.fstat(2).st_ino, list(warnings.filters)) == before\n"
+    )
+    files = sorted(map(str, tmp_path.iterdir()))
+    subprocess.run([sys.executable, "-c", code, *files], check=True)
