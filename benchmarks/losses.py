@@ -9,11 +9,10 @@ interpolated bilinearly and adds a correction. What it makes of Kodak24 is score
 that the losses are related to.
 
 ``--write`` keeps the scores in data/losses.json, those of other losses as they are, and brings
-docs/losses.md up to date.
+docs/losses.md up to date. All that is kept is of the same steps, data set and number of seeds.
 """
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
@@ -21,6 +20,8 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from arguments import at_least_one, need
+from results import keep, kept
 from torch import Tensor, nn
 
 from lessons_lib import data, metrics
@@ -141,20 +142,39 @@ def table(results: Results) -> str:
             for loss, cell in zip(losses, cells, strict=True)
         ]
         rows.append([measure, f"{results['interpolated'][measure]:.{digits}f}", *cells])
-    apart = [
-        max(one["PSNR"] for one in seeds) - min(one["PSNR"] for one in seeds)
-        for seeds in (results["losses"][loss] for loss in losses)
-    ]
-    rows.append(["seeds differ by, dB", "", *(f"{one:.2f}" for one in apart)])
+    if "l2" in losses:
+        over = (over_l2(results["losses"], loss) if loss != "l2" else "" for loss in losses)
+        rows.append(["PSNR over l2, by seed", "", *over])
     return markdown(rows)
 
 
-def kept() -> Results:
-    """What was measured and written before."""
-    if not RESULTS.exists():
-        return {"losses": {}}
-    found: Results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    return found
+def over_l2(scores: Results, loss: str) -> str:
+    """dB more than l2's with the same seed: the same network to begin with, crops and noise."""
+    pairs = zip(scores[loss], scores["l2"], strict=True)
+    return ", ".join(f"{one['PSNR'] - other['PSNR']:+.2f}" for one, other in pairs)
+
+
+def unlike(before: Results, experiment: Results, seeds: int) -> str:
+    """In what kept results differ from an experiment, which then has no place beside them."""
+    differ = [
+        f"{key} {before[key]}"
+        for key, value in experiment.items()
+        if before.get(key, value) != value
+    ]
+    counts = {len(scores) for scores in before.get("losses", {}).values()} - {seeds}
+    return ", ".join(differ + [f"seeds {count}" for count in sorted(counts)])
+
+
+def add(loss: str, scores: list[dict[str, float]], experiment: Results) -> Results:
+    """Keep one loss's scores beside those that are kept by now, and renew the page.
+
+    Another process may have added to them since this one began.
+    """
+    results: Results = {"losses": {}} | kept(RESULTS) | experiment
+    results["losses"][loss] = scores
+    keep(RESULTS, results)
+    renew(PAGE, {"losses": table(results)})
+    return results
 
 
 def main() -> None:
@@ -162,27 +182,30 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--losses", nargs="+", default=list(LOSSES), choices=list(LOSSES))
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--seeds", type=at_least_one, default=2)
+    parser.add_argument("--steps", type=at_least_one, default=2000)
     parser.add_argument("--dataset", default="Kodak24")
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
-    results: Results = kept() if given.write else {"losses": {}}
-    results |= {"steps": given.steps, "dataset": given.dataset}
-    results["interpolated"] = score(nn.Identity(), given.dataset)
+    experiment: Results = {"steps": given.steps, "dataset": given.dataset}
+    if given.write and (differ := unlike(kept(RESULTS), experiment, given.seeds)):
+        parser.error(f"{RESULTS} holds another experiment ({differ}); remove it to begin anew")
+    need(parser, [given.dataset, "CBSD400"])
+    experiment["interpolated"] = score(nn.Identity(), given.dataset)
+    results: Results = {"losses": {}} | experiment
     photographs = [image[0] for _, image in data.load("CBSD400")]
     for loss in given.losses:
-        results["losses"][loss] = []
+        scores = []
         for seed in range(given.seeds):
             began = time.perf_counter()
             network = train(loss, photographs, given.steps, seed)
             minutes = (time.perf_counter() - began) / 60
-            results["losses"][loss].append(score(network, given.dataset))
+            scores.append(score(network, given.dataset))
             print(f"{loss}, seed {seed}, {minutes:.1f} minutes: ", end="")
-            print(results["losses"][loss][-1], flush=True)
+            print(scores[-1], flush=True)
+        results["losses"][loss] = scores
         if given.write:
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            renew(PAGE, {"losses": table(results)})
+            results = add(loss, scores, experiment)
     print(f"\n{table(results)}")
 
 

@@ -11,10 +11,11 @@ and brings docs/nn3d.md up to date.
 """
 
 import argparse
-import json
 from pathlib import Path
 from statistics import fmean
 
+from arguments import need
+from results import keep, kept
 from torch import Tensor
 
 from lessons_lib import data
@@ -122,12 +123,6 @@ def table(results: Results) -> str:
     return markdown(rows)
 
 
-def kept() -> Results:
-    """What was measured and written before."""
-    found: Results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -136,7 +131,8 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["Set12", "BSD68"])
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
-    results: Results = kept() if given.write else {}
+    need(parser, given.datasets, [each for name in given.denoisers for each in DENOISERS[name]])
+    results: Results = kept(RESULTS) if given.write else {}
     for name in given.denoisers:
         denoise = denoiser(name)
         for dataset in given.datasets:
@@ -144,7 +140,7 @@ def main() -> None:
             results.setdefault(name, {})[dataset] = found
             print(name, dataset, {way: round(fmean(found[way]), 3) for way in WAYS}, flush=True)
             if given.write:
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                keep(RESULTS, results)
                 renew(PAGE, {"nn3d": table(results)})
     print(f"\n{table(results)}")
 

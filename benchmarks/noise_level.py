@@ -14,18 +14,21 @@ size. What `estimate_noise` says of it is compared with what is there: the root 
 difference to the file that the same camera makes of no noise. And it is counted how often
 white noise is called correlated. The parts are these two.
 
-``--write`` keeps the errors in data/noise_level.json and brings docs/noise_level.md up to date.
+``--write`` keeps the errors in data/noise_level.json, those of other parts and data sets as they
+are, and brings docs/noise_level.md up to date.
 """
 
 import argparse
 import importlib.util
-import json
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from arguments import need
+from results import keep, kept
 from torch import Tensor
 
 from lessons_lib import data
@@ -51,6 +54,9 @@ LIGHTS = (300, 2000)
 ALARMS = (0, 1, 2, 5, 15, 25, 50, 75)
 # Every how manyth image of a data set is looked at.
 STEPS = {"samples": 1, "Set12": 2, "BSD68": 4}
+# Those that cameras take.
+TAKEN = ("samples", "Set12")
+PARTS = ("white", "cameras")
 
 Results = dict[str, Any]
 
@@ -117,25 +123,24 @@ def photographs(dataset: str) -> list[tuple[str, Tensor]]:
 
 
 def camera_errors(datasets: list[str]) -> Results:
-    """What is found of cameras' noise, by kind and light: gray levels, ratios and shares."""
+    """What is found of cameras' noise, by kind and light: gray levels, and ratios where it is."""
     found = {}
     for kind in CAMERAS:
         for photons in LIGHTS:
-            true, white, called, ratio = [], [], [], []
+            true, white, ratios = [], [], []
             for dataset in datasets:
                 for name, image in photographs(dataset):
                     file, clean = camera(image, kind, photons, name)
                     noise = estimate_noise(file)
                     true.append(255 * (file - clean).square().mean().sqrt().item())
                     white.append(255 * noise.finest)
-                    called.append(not noise.white)
-                    if called[-1]:
-                        ratio.append(255 * noise.sigma / true[-1])
+                    if not noise.white:
+                        ratios.append(255 * noise.sigma / true[-1])
             found[f"{kind} {photons}"] = {
-                "true": sum(true) / len(true),
-                "as white": sum(white) / len(white),
-                "called": sum(called) / len(called),
-                "ratios": sorted(ratio),
+                "images": len(true),
+                "true": fmean(true),
+                "as white": fmean(white),
+                "ratios": sorted(ratios),
             }
             print(f"{kind}, {photons} photons: {found[f'{kind} {photons}']}", flush=True)
     return found
@@ -161,13 +166,15 @@ def false_alarms(datasets: list[str]) -> Results:
 def camera_table(results: Results) -> str:
     """One row for each kind of camera and light."""
     heading = ["camera", "photons", "true rms", "taken for white", "called correlated"]
-    rows = [[*heading, "estimate / true: median (least to most)"]]
+    rows = [[*heading, "estimate / true: median (least to most)", "more than a third off"]]
     for key, row in results.items():
         kind, photons = key.split()
         some = row["ratios"]
-        middle = f"{some[len(some) // 2]:.2f} ({some[0]:.2f} to {some[-1]:.2f})" if some else "–"
-        called = f"{row['called']:.0%}"
-        rows.append([kind, photons, f"{row['true']:.1f}", f"{row['as white']:.1f}", called, middle])
+        middle = f"{median(some):.2f} ({some[0]:.2f} to {some[-1]:.2f})" if some else "–"
+        called = f"{len(some)} of {row['images']}"
+        far = f"{sum(abs(ratio - 1) > 1 / 3 for ratio in some)} of {len(some)}"
+        levels = f"{row['true']:.1f}", f"{row['as white']:.1f}"
+        rows.append([kind, photons, *levels, called, middle, far])
     return markdown(rows)
 
 
@@ -205,25 +212,33 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--datasets", nargs="+", default=["BSD68", "Kodak24"])
-    parser.add_argument("--parts", nargs="+", default=["white", "cameras"])
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
-    results: Results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    white, cameras = ("white" in given.parts, "cameras" in given.parts)
+    need(parser, [*(given.datasets if white else ()), *(STEPS if cameras else ())])
+    results: Results = kept(RESULTS) if given.write else {}
     methods: dict[str, Callable[[Tensor], Tensor]] = {"ours": estimate_sigma}
     if importlib.util.find_spec("pywt") is not None:
         methods["wavelet"] = wavelet
-    if "cameras" in given.parts:
+
+    def done() -> None:
+        if given.write:
+            keep(RESULTS, results)
+            renew(PAGE, tables(results))
+
+    if cameras:
         results["false alarms"] = false_alarms(list(STEPS))
-        results["cameras"] = camera_errors(["samples", "Set12"])
-    for kind in KINDS if "white" in given.parts else ():
+        done()
+        results["cameras"] = camera_errors(list(TAKEN))
+        done()
+    for kind in KINDS if white else ():
         for dataset in given.datasets:
             for name, method in methods.items():
                 row = errors(dataset, method, kind == "8-bit files")
                 results.setdefault(kind, {}).setdefault(dataset, {})[name] = row
-    if given.write:
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        renew(PAGE, tables(results))
-    else:
+                done()
+    if not given.write:
         for kind, table in tables(results).items():
             print(f"\n{kind}\n\n{table}")
 

@@ -17,7 +17,8 @@ sections are
 
 Without a name all run but the last two. On a machine with a CUDA device all but size and photograph
 run there as well. ``--write`` keeps the numbers in data/speed.json and brings docs/speed.md and its
-figures up to date.
+figures up to date after each section. With them are kept the hashes of the weights that a section
+was measured with: when these are replaced, the page says so.
 """
 
 import argparse
@@ -32,10 +33,12 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from arguments import at_least_one, need
+from results import keep, kept
 from torch import Tensor
 
 from lessons_lib import classical, data
-from lessons_lib.checkpoints import load_model
+from lessons_lib.checkpoints import load_card, load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.processes import describe_device
 from lessons_lib.evaluation.report import markdown, renew
@@ -52,6 +55,17 @@ RESULTS = ROOT / "data" / "speed.json"  # lesson 08 draws from it
 DOCS = ROOT / "docs"
 MODEL = "groupsc-gray-25"
 SIGMA = 25 / 255
+# The trained weights of each section that has any.
+WEIGHTS = {
+    "image": (MODEL, "sc-gray-25", "dncnn-gray-25", "ffdnet-gray"),
+    "knobs": (MODEL,),
+    "size": (MODEL,),
+    "photograph": (MODEL,),
+    "agreement": ("sc-gray-25", "csr-gray-25", MODEL),
+}
+# Writing to it makes Linux forget how much memory was in use at most.
+CLEAR = Path("/proc/self/clear_refs")
+LONG = 30  # seconds, after which one run is enough
 BLOCK, STRIDE, MARGIN = 56, 48, 55  # of the paper's code at its light setting
 SIZES = (0.15, 0.6, 2.4, 9.6)  # megapixels
 PIECE = 88  # with its mirrored border four whole tiles
@@ -73,7 +87,7 @@ def photograph(height: int = 321, width: int = 481) -> Tensor:
 def timed(work: Callable[[], T], device: str, repeats: int) -> tuple[float, T]:
     """The shortest of some runs, after one that warms up, and what the last one returned.
 
-    What takes half a minute is run once more only.
+    The first that is `LONG` is the last.
     """
 
     def run() -> tuple[float, T]:
@@ -83,11 +97,13 @@ def timed(work: Callable[[], T], device: str, repeats: int) -> tuple[float, T]:
             torch.cuda.synchronize()
         return time.perf_counter() - began, result
 
-    first, result = run()
-    times = []
-    for _ in range(1 if first > 30 else repeats):
+    _, result = run()
+    times: list[float] = []
+    while len(times) < repeats:
         took, result = run()
         times.append(took)
+        if took > LONG:
+            break
     return min(times), result
 
 
@@ -133,9 +149,7 @@ def image(device: str, repeats: int) -> list[Row]:
     """One photograph, by forms of GroupSC, the course's other networks, BM3D and a CNN."""
     clean = photograph()
     noisy = GaussianNoise(SIGMA)(clean, "speed").to(device)
-    groupsc, sc, dncnn, ffdnet = (
-        load_model(name, device) for name in (MODEL, "sc-gray-25", "dncnn-gray-25", "ffdnet-gray")
-    )
+    groupsc, sc, dncnn, ffdnet = (load_model(name, device) for name in WEIGHTS["image"])
     quick: Precision = "bf16" if half_is_fast(device) else "fp32"
     ways: dict[str, Callable[[], Tensor]] = {
         "GroupSC, blocks as in the paper's code, float32": lambda: authors_way(groupsc, noisy),
@@ -201,7 +215,7 @@ def step(device: str, repeats: int) -> list[Row]:
     return rows
 
 
-def product_peak(dtype: torch.dtype, device: str) -> float:
+def large_product(dtype: torch.dtype, device: str) -> float:
     """GFLOP/s of a product of two large square matrices."""
     side = 8192 if device == "cuda" else 2048
     one, other = torch.rand(2, side, side, device=device).to(dtype)
@@ -209,7 +223,10 @@ def product_peak(dtype: torch.dtype, device: str) -> float:
 
 
 def roofline(device: str, repeats: int) -> list[Row]:
-    """GFLOP/s of the products of one tile, their FLOPs per byte, and the machine's two limits."""
+    """GFLOP/s of the products of one tile, their FLOPs per byte, and what limits them.
+
+    That are the speed of the memory and that of large products, which others may surpass by a bit.
+    """
     dtype = torch.bfloat16 if half_is_fast(device) else torch.float32
     tiles = 16 if device == "cuda" else 1
     grid = (BLOCK - 8, BLOCK - 8)
@@ -231,7 +248,9 @@ def roofline(device: str, repeats: int) -> list[Row]:
             width * (pairs + 2 * codes.numel()),
         ),
         "dictionaries": (
-            lambda: codes.baddbmm_(torch.baddbmm(patches, codes, D.mT, alpha=-1), D),
+            # A step of the fast form adds to the codes in place. Here what it adds goes elsewhere,
+            # or each repeat would begin from the codes of the one before.
+            lambda: torch.bmm(torch.baddbmm(patches, codes, D.mT, alpha=-1), D, out=room),
             4 * tiles * m * atoms * n,
             width * (2 * codes.numel() + 2 * patches.numel()),
         ),
@@ -244,18 +263,17 @@ def roofline(device: str, repeats: int) -> list[Row]:
     large = torch.rand(64_000_000, device=device)
     copy = torch.empty_like(large)
     bandwidth = 2 * 4 * large.numel() / seconds(lambda: copy.copy_(large), device, 5) / 1e9
-    peaks = {str(kind)[6:]: product_peak(kind, device) for kind in (torch.float32, dtype)}
+    large_products = {str(kind)[6:]: large_product(kind, device) for kind in (torch.float32, dtype)}
     rows: list[Row] = [{"what": "memory", "gigabytes_per_second": bandwidth}]
-    rows += [{"what": f"peak, {kind}", "gflops": peak} for kind, peak in peaks.items()]
+    rows += [{"what": f"large product, {k}", "gflops": v} for k, v in large_products.items()]
     for name, (work, flops, size) in products.items():
         reached = flops / seconds(work, device, 4 * repeats) / 1e9
-        peak = peaks[str(dtype)[6:]]
         rows.append(
             {
                 "what": name,
                 "gflops": reached,
                 "flops_per_byte": flops / size,
-                "of_peak": reached / peak,
+                "of_large": reached / large_products[str(dtype)[6:]],
             }
         )
     for row in rows:
@@ -365,12 +383,13 @@ def alone(megapixels: float) -> Row:
 def memory(line: str) -> float:
     """MB of this process, as Linux tells them: "VmRSS" now, "VmHWM" at their peak."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(row.split()[1]) for row in status.splitlines() if row.startswith(line)) / 1000
+    kibibytes = next(int(row.split()[1]) for row in status.splitlines() if row.startswith(line))
+    return kibibytes * 1024 / 1e6  # Linux writes "kB" and means 1024 bytes
 
 
 def forget_peak() -> float:
     """Let the peak of memory be what is used now, and return that."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # see man proc
+    CLEAR.write_text("5", encoding="ascii")  # see man proc
     return memory("VmRSS")
 
 
@@ -387,7 +406,7 @@ def large(device: str, repeats: int) -> list[Row]:
 def agreement(device: str, repeats: int) -> list[Row]:
     """Decibels and pixels of the fast forms less those of the plain ones."""
     rows = []
-    for name in ("sc-gray-25", "csr-gray-25", MODEL):
+    for name in WEIGHTS["agreement"]:
         model = load_model(name, device)
         forms: list[Precision] = ["fp32", "bf16"] if half_is_fast(device) else ["fp32"]
         decibels: dict[Precision, list[float]] = {form: [] for form in forms}
@@ -439,13 +458,22 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     made: dict[str, str] = {}
     for kind in ("processor", "GPU"):
         found = results.get(kind, {})
-        made |= {
-            f"{name}, {kind}": make(found[name]["rows"]) if name in found else "Not measured."
-            for name, make in TABLES.items()
-        }
+        for name, make in TABLES.items():
+            if name not in found:
+                made[f"{name}, {kind}"] = "Not measured."
+                continue
+            made[f"{name}, {kind}"] = make(found[name]["rows"])
+            if old := replaced(name, found[name]):
+                made[f"{name}, {kind}"] += f"\n\nMeasured with earlier weights of {', '.join(old)}."
         where = {name: f"{section['device']}, {section['when']}" for name, section in found.items()}
         made[f"where, {kind}"] = markdown([["section", "measured on"], *map(list, where.items())])
     return made
+
+
+def replaced(name: str, section: dict[str, Any]) -> list[str]:
+    """The weights of a kept section that are not, or not for certain, those of today."""
+    then = section.get("weights", {})
+    return [one for one in WEIGHTS.get(name, ()) if then.get(one) != load_card(one).sha256]
 
 
 def _image_table(rows: list[Row]) -> str:
@@ -468,10 +496,10 @@ def _step_table(rows: list[Row]) -> str:
 
 
 def _roofline_table(rows: list[Row]) -> str:
-    lines = [["", "GFLOP/s", "FLOP per byte", "of the peak"]]
+    lines = [["", "GFLOP/s", "FLOP per byte", "share of a large product's speed"]]
     for row in rows:
         if "gflops" in row:
-            share = f"{row['of_peak']:.0%}" if "of_peak" in row else ""
+            share = f"{row['of_large']:.0%}" if "of_large" in row else ""
             intensity = f"{row['flops_per_byte']:.0f}" if "flops_per_byte" in row else ""
             lines.append([row["what"], f"{row['gflops']:.0f}", intensity, share])
     return markdown(lines)
@@ -540,8 +568,7 @@ def draw(results: dict[str, Any]) -> None:
     found = results["processor"]
     if "image" in found:
         rows = found["image"]["rows"]
-        scored = [row for row in rows if row["psnr"] is not None]
-        figure = figures.show_tradeoff({r["way"]: (r["seconds"], r["psnr"]) for r in scored})
+        figure = figures.show_tradeoff({r["way"]: (r["seconds"], r["psnr"]) for r in rows})
         figure.savefig(DOCS / "speed_pareto.png")
     if "roofline" in found:
         rows = found["roofline"]["rows"]
@@ -549,10 +576,10 @@ def draw(results: dict[str, Any]) -> None:
         figure = figures.new_figure(6.5, 4)
         axes = figure.axes[0]
         intensity = torch.logspace(-1, 4, 100)
-        for index, row in enumerate(row for row in rows if row["what"].startswith("peak")):
+        for index, row in enumerate(row for row in rows if row["what"].startswith("large")):
             roof = (bandwidth * intensity).clamp_max(row["gflops"])
             axes.plot(intensity, roof, figures.LINE_STYLES[index], color="0.4", label=row["what"])
-        for index, row in enumerate(row for row in rows if "of_peak" in row):
+        for index, row in enumerate(row for row in rows if "of_large" in row):
             axes.plot(row["flops_per_byte"], row["gflops"], "os^"[index], label=row["what"],
                       color=figures.COLOURS[index])  # fmt: skip
         axes.set(xscale="log", yscale="log", xlabel="FLOP per byte", ylabel="GFLOP/s")
@@ -570,32 +597,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sections", nargs="*", choices=[[], *SECTIONS], metavar="SECTION")
-    parser.add_argument("--repeats", type=int, default=3, help="of which the shortest counts")
+    parser.add_argument("sections", nargs="*", choices=list(SECTIONS), metavar="SECTION")
+    parser.add_argument(
+        "--repeats", type=at_least_one, default=3, help="of which the shortest counts"
+    )
     parser.add_argument("--write", action="store_true", help="keep results, renew docs/speed.md")
     parser.add_argument("--alone", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.alone:
         print(json.dumps(alone(given.alone)))
         return
+    sections = given.sections or [name for name in SECTIONS if name not in ON_REQUEST]
+    weights = {name for section in sections for name in WEIGHTS.get(section, ())}
+    need(parser, ["BSD68"] if "agreement" in sections else [], weights)
     kinds = {"processor": "cpu"} | ({"GPU": "cuda"} if torch.cuda.is_available() else {})
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    for section in given.sections or [name for name in SECTIONS if name not in ON_REQUEST]:
+    results = kept(RESULTS)
+    for section in sections:
         for kind, device in kinds.items():
-            if device == "cuda" and section in ("size", "photograph"):
-                continue
+            if section in ("size", "photograph"):
+                if device == "cuda":
+                    continue
+                if not CLEAR.exists():
+                    print(f"{section}: left out, only Linux tells how far memory rose", flush=True)
+                    continue
             print(f"{section}, {describe_device(device)}", flush=True)
             rows = SECTIONS[section](device, given.repeats)
             results.setdefault(kind, {})[section] = {
                 "device": describe_device(device),
                 "when": time.strftime("%Y-%m-%d"),
+                "weights": {name: load_card(name).sha256 for name in WEIGHTS.get(section, ())},
                 "rows": rows,
             }
             if given.write:
-                RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    if given.write:
-        show(results)
-    else:
+                keep(RESULTS, results)
+                show(results)
+    if not given.write:
         for name, text in tables(results).items():
             print(f"\n{name}\n\n{text}")
 

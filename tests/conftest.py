@@ -26,6 +26,8 @@ def heard() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def script() -> Callable[[str], ModuleType]:
     """Loads a script of benchmarks/, anew each time, so that a test may change it."""
+    # Where a script finds its neighbours when it is run.
+    sys.path.append(str(ROOT / "benchmarks"))
 
     def load(name: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")

@@ -1,5 +1,7 @@
 """The comparison of losses, on an image of its own, and the page that holds its table."""
 
+import sys
+
 import pytest
 import torch
 
@@ -52,17 +54,77 @@ def test_the_best_is_bold(benchmark):
         measures = benchmark.MEASURES.items()
         return {name: sign if more else -sign for name, (_, more) in measures}
 
-    results = {"interpolated": row(0.0), "losses": {"l2": [row(1.0), row(2.0)], "mix": [row(1.0)]}}
+    results = {
+        "interpolated": row(0.0),
+        "losses": {"l2": [row(1.0), row(2.0)], "mix": [row(0.5), row(2.25)]},
+    }
     lines = benchmark.table(results).splitlines()
     assert lines[0] == "| measure | interpolated | l2 | mix |"
     assert all(line.count("**") == 2 for line in lines[2:-1])
-    assert lines[-1].endswith("| 1.00 | 0.00 |")
+    assert lines[-1] == "| PSNR over l2, by seed |  |  | -0.50, +0.25 |"
+    del results["losses"]["l2"]
+    assert "over l2" not in benchmark.table(results)
     assert all(line.split(" | ")[2].startswith("**") for line in lines[2:-1])
 
 
 def test_the_page_holds_what_was_measured(benchmark):
-    kept = benchmark.kept()
+    kept = benchmark.kept(benchmark.RESULTS)
     text = benchmark.PAGE.read_text(encoding="utf-8")
     assert fill(text, {"losses": benchmark.table(kept)}) == text
     assert set(kept["losses"]) <= set(LOSSES)
     assert benchmark.table({"losses": {}}) == "Not measured."
+
+
+@pytest.fixture
+def run(benchmark, monkeypatch, tmp_path):
+    """Runs the script without training, in a folder of its own."""
+    monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "losses.json")
+    monkeypatch.setattr(benchmark, "renew", lambda page, made: None)
+    monkeypatch.setattr(benchmark.data, "load", lambda name: [])
+    monkeypatch.setattr(benchmark, "train", lambda *_: None)
+    monkeypatch.setattr(benchmark, "score", lambda *_: dict.fromkeys(benchmark.MEASURES, 1.0))
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["losses.py", "--steps", "5", *arguments])
+        benchmark.main()
+
+    return call
+
+
+def test_kept_results_are_of_one_experiment(benchmark, run, capsys):
+    run("--losses", "l2", "--write")
+    before = benchmark.RESULTS.read_bytes()
+    run("--losses", "l1", "--seeds", "3")  # is not written
+    for other in (["--seeds", "3"], ["--steps", "6"], ["--dataset", "Set12"]):
+        with pytest.raises(SystemExit):
+            run("--losses", "l1", "--write", *other)
+        assert "holds another experiment" in capsys.readouterr().err
+    assert benchmark.RESULTS.read_bytes() == before
+    run("--losses", "l1", "--write")
+    assert list(benchmark.kept(benchmark.RESULTS)["losses"]) == ["l2", "l1"]
+
+
+def test_processes_side_by_side_keep_each_others_losses(benchmark, run, monkeypatch):
+    def meanwhile(loss, *_):
+        if loss == "l1":
+            monkeypatch.setattr(benchmark, "train", lambda *_: None)
+            run("--losses", "mix", "--write")
+
+    monkeypatch.setattr(benchmark, "train", meanwhile)
+    run("--losses", "l2", "l1", "--write")
+    assert set(benchmark.kept(benchmark.RESULTS)["losses"]) == {"l2", "l1", "mix"}
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--steps"])
+def test_nothing_is_not_measured(run, option, capsys):
+    with pytest.raises(SystemExit):
+        run(option, "0")
+    assert "0 is less than 1" in capsys.readouterr().err
+
+
+def test_an_unknown_data_set_is_refused(benchmark, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["losses.py", "--dataset", "Kodak42"])
+    monkeypatch.setattr(benchmark, "score", lambda *_: pytest.fail("measured"))
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert "'Kodak42'" in capsys.readouterr().err.splitlines()[-1]

@@ -1,5 +1,7 @@
 """What NN3D gains: on images of its own, and the page that holds the table."""
 
+import sys
+
 import pytest
 import torch
 
@@ -38,7 +40,7 @@ def test_what_the_paper_gained(benchmark):
 
 
 def test_the_page_holds_what_was_measured(benchmark):
-    kept = benchmark.kept()
+    kept = benchmark.kept(benchmark.RESULTS)
     text = benchmark.PAGE.read_text(encoding="utf-8")
     assert fill(text, {"nn3d": benchmark.table(kept)}) == text
     for by_dataset in kept.values():
@@ -51,3 +53,18 @@ def test_a_gain_and_who_has_it(benchmark):
     row = benchmark.table(results).splitlines()[-1]
     assert row == "| SC | Set12 | 26.00 | 25.50 | 26.25 | +0.25 |  | 1 of 2 |"
     assert benchmark.table({}) == "Not measured."
+
+
+@pytest.mark.parametrize("unknown", ["Set21", "some-gray-50"])
+def test_unknown_names_are_refused_before_anything_is_measured(
+    benchmark, monkeypatch, capsys, unknown
+):
+    monkeypatch.setattr(benchmark, "score", lambda *_: pytest.fail("measured"))
+    if unknown == "Set21":
+        monkeypatch.setattr(sys, "argv", ["nn3d.py", "--datasets", "Set12", unknown])
+    else:
+        monkeypatch.setitem(benchmark.DENOISERS, "FFDNet", (unknown,))
+        monkeypatch.setattr(sys, "argv", ["nn3d.py"])
+    with pytest.raises(SystemExit):
+        benchmark.main()
+    assert f"'{unknown}'" in capsys.readouterr().err.splitlines()[-1]

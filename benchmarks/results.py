@@ -1,0 +1,18 @@
+"""What the benchmarks have measured: JSON that is whole or not there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lessons_lib.files import replace_file
+
+
+def kept(file: Path) -> dict[str, Any]:
+    """What was measured and written before; nothing where there is no file yet."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
+
+
+def keep(file: Path, results: dict[str, Any]) -> None:
+    """Write results. Who is killed meanwhile leaves those of before, and not half of a file."""
+    replace_file(file, (json.dumps(results, indent=1) + "\n").encode())
