@@ -54,8 +54,8 @@ def denoise(
     Raises:
         ValueError: see `restore`.
     """
-    options: dict[str, Any] = {"value_range": value_range, "device": device, "progress": progress}
-    return restore(image, "blind" if sigma is None else "denoise", sigma, model, **options)
+    task = "blind" if sigma is None else "denoise"
+    return _restored(image, task, sigma, model, value_range, device, progress)
 
 
 def restore(
@@ -95,6 +95,19 @@ def restore(
             outside [0, 1] without ``value_range``, an impossible or missing value, or a method that
             is unknown or not for this picture.
     """
+    return _restored(image, task, value, model, value_range, device, progress)
+
+
+def _restored(
+    image: ArrayLike,
+    task: str,
+    value: Any,
+    model: str | None,
+    value_range: tuple[float, float] | None,
+    device: str,
+    progress: Callable[[float], None] | None,
+) -> np.ndarray:
+    """See `restore`. What is doubtful is said of the line that called one of the doors."""
     if task not in TASKS:
         raise ValueError(unknown("task", task, TASKS))
     goal = TASKS[task]
@@ -103,17 +116,20 @@ def restore(
         raise ValueError(f"the task {task} needs a value: {goal.option}")
     if value is not None and goal.option == "sigma":
         black, white = photo.range
-        if not 0 < float(value) < math.inf:
-            raise ValueError(f"sigma must be positive and finite, not {value}")
+        if not isinstance(value, int | float | np.number) or not 0 < value < math.inf:
+            raise ValueError(f"sigma must be positive and finite, not {value!r}")
         value = 255 * float(value) / (white - black)
     if value is not None:
-        goal.degradation(value)  # refuses what is impossible
+        try:
+            goal.degradation(value)  # refuses what is impossible
+        except TypeError as error:
+            raise ValueError(f"{goal.option} cannot be {value!r}") from error
     posed = goal.pose(photo.pixels, value, NAME)
     for note in posed.notes:
-        warnings.warn(f"{NAME}: {note}", stacklevel=2)
+        warnings.warn(f"{NAME}: {note}", stacklevel=3)
     name = model or best_for(goal, posed)
     if doubt := misgiving(name, goal, posed):
-        warnings.warn(f"{name}: {doubt}", stacklevel=2)
+        warnings.warn(f"{name}: {doubt}", stacklevel=3)
     left, how = goal.known_as, Inference(device)
     estimate = run(name, posed.planes, posed.degradation, left, progress, how)
     restored = Photo(

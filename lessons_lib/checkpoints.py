@@ -8,6 +8,7 @@ others have published, see `lessons_lib.published`.
 import functools
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from importlib.resources.abc import Traversable
@@ -225,7 +226,7 @@ def load_card(name: str) -> Card:
     return cards()[name]
 
 
-def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
+def load_model(name: str | os.PathLike[str], device: str | torch.device = "cpu") -> Restorer:
     """A trained model by name, ready to restore.
 
     Args:
@@ -242,6 +243,7 @@ def load_model(name: str, device: str | torch.device = "cpu") -> Restorer:
     >>> load_model("sc-gray-25").config.patch
     9
     """
+    name = os.fspath(name)
     if "@" in name and not name.endswith(SUFFIX):
         return load_published(name, device)
     card = load_card(name)

@@ -208,6 +208,9 @@ def test_what_cannot_be_done_is_refused_in_words() -> None:
         restore(image, "jpeg", 0)
     with pytest.raises(ValueError, match="quality is a whole number"):
         restore(image, "jpeg", 10.5)
+    for task, value in (("sr", "2"), ("denoise", "25"), ("denoise", [25])):
+        with pytest.raises(ValueError, match=r"cannot be '2'|positive and finite"):
+            restore(image, task, value)
     for black_and_white in ((0, np.inf), (1023, 0), (0, 0), (0, np.nan), (5,)):
         with pytest.raises(ValueError, match="range"):
             restore(image, "blind", None, "dct", value_range=black_and_white)
@@ -237,6 +240,19 @@ def test_in_several_threads_the_same_comes_out() -> None:
     with ThreadPoolExecutor(2) as pool:
         for found in pool.map(lambda image: denoise(image, 25, "dictionary"), [image] * 4):
             np.testing.assert_array_equal(found, alone)
+
+
+def test_doubts_are_told_of_the_line_that_gives_cause() -> None:
+    with pytest.warns(UserWarning, match="trained for") as told:
+        restore(noisy(channels=1, size=32)[..., 0], "jpeg", 40, "sc-jpeg-10")
+    assert {Path(each.filename).name for each in told} == {Path(__file__).name}
+
+
+def test_whole_numbers_may_be_floats() -> None:
+    image = noisy(size=32)
+    np.testing.assert_array_equal(
+        restore(image, "sr", 2.0, "bicubic"), restore(image, "sr", 2, "bicubic")
+    )
 
 
 def test_the_door_is_there_and_opens_on_demand() -> None:

@@ -353,3 +353,12 @@ def test_of_several_photographs_the_refused_one_is_named(photo, tmp_path, capsys
     with pytest.raises(SystemExit, match="2"):
         main([str(each) for each in (*given, "--sigma", 25, "--method", "dct")])
     assert f"lessons: {tmp_path / 'tiny.png'}: the image has 3 x 3" in capsys.readouterr().err
+
+
+def test_what_standard_input_brought_is_called_so(tmp_path):
+    given = ["-m", "lessons_lib", "denoise", "-", str(tmp_path / "out.png"), "--sigma", "25"]
+    done = subprocess.run(
+        [sys.executable, *given], input="no picture", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("lessons: standard input: not a PNG")

@@ -150,6 +150,7 @@ def restore(
         find_method(named, goal.name)
     from lessons_lib.evaluation import Inference
     from lessons_lib.evaluation.processes import together
+    from lessons_lib.images import ImageError
 
     refused = 0
     with line_up(paths, out) as jobs, together(device) as place:
@@ -161,11 +162,16 @@ def restore(
                 typer.echo(work.do(job), err=True)
             except Exception as error:
                 line = refusal(error)
-                if line is None or len(jobs) == 1:
+                if line is None:
                     raise
-                refused += 1
-                line = " ".join(line.split())
+                # What standard input brought lies in a file that nobody knows of.
+                line = " ".join(line.split()).replace(str(job.source), job.name)
                 which = "" if job.name in line else f"{job.name}: "
+                if len(jobs) == 1:
+                    if job.name == str(job.source):
+                        raise
+                    raise ImageError(f"{which}{line}") from error
+                refused += 1
                 typer.echo(f"lessons: {which}{line}", err=True)
     if refused:
         raise typer.Exit(2)

@@ -96,6 +96,9 @@ def left_out(kind: str, photo: Photo) -> tuple[str, ...]:
         "chunks": "gamma, colour space or texts of PNG",
     }
     missing = [text for name, text in words.items() if getattr(photo, name) and name not in kept]
+    most = {"TIFF": 64, "PNG": 16}.get(kind, 8)
+    if photo.bits > most:
+        missing.insert(0, f"{photo.bits} bits a sample ({most} are kept)")
     if kind != "TIFF" and photo.tiff and photo.tiff.tell_more:
         missing.append("tags of TIFF (pixel size, places, descriptions for programs)")
     return tuple(missing)

@@ -91,6 +91,9 @@ def restore(
         told["mask"] = mask
     if level is not None:
         told["sigma"] = level
+    if not len(degraded):
+        sides = (model.scale * side for side in degraded.shape[-2:])
+        return degraded.new_zeros(*degraded.shape[:2], *sides)
     views = VIEWS if multi_view else VIEWS[:1]
     restored: Tensor | None = None
     with evaluating(model):

@@ -291,3 +291,8 @@ def in_colour(dataset: str) -> bool:
 def alike(crops: Tensor) -> Tensor:
     """Scales ``(B,)`` of crops that count alike."""
     return torch.ones(len(crops))
+
+
+def whole(value: Any) -> Any:
+    """A number without a fraction as an integer, as settings write it; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -13,7 +13,7 @@ from lessons_lib.images import ImageError
 from lessons_lib.images.photo import MAX_PIXELS
 from lessons_lib.ops.colour import rgb_to_ycbcr, to_luma, ycbcr_to_rgb
 from lessons_lib.ops.resize import imresize
-from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task, alike, in_colour
+from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task, alike, in_colour, whole
 
 LARGEST = 8
 # What a network for all scales learns: those of published tables.
@@ -44,7 +44,7 @@ class Enlarge(Task):
         """A scale from 2 to 8."""
         if value > LARGEST:
             raise ValueError(f"scale lies between 2 and {LARGEST}, not {value}")
-        return BicubicDown(value)
+        return BicubicDown(whole(value))
 
     def setting(self, degradation: BicubicDown) -> str:
         """ "x2" """

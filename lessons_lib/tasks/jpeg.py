@@ -11,7 +11,7 @@ from lessons_lib.classical import Method
 from lessons_lib.degradations import JPEG
 from lessons_lib.images import ImageError, Photo, jpeg_quality
 from lessons_lib.ops.colour import rgb_to_ycbcr, to_luma, ycbcr_to_rgb
-from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task, alike, in_colour
+from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, Task, alike, in_colour, whole
 
 # Weights for files much worse or better than a file would take its detail for artefacts, or leave
 # them.
@@ -35,7 +35,7 @@ class MendJPEG(Task):
 
     def degradation(self, value: Any) -> JPEG:
         """Compression at a quality."""
-        return JPEG(value)
+        return JPEG(whole(value))
 
     def setting(self, degradation: JPEG) -> str:
         """ "q=10" """

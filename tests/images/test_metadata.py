@@ -84,7 +84,8 @@ def test_what_a_camera_says(tmp_path: Path, source: str, target: str, bits: int)
     assert told(tmp_path / f"out.{target}") == expected
     again = read_image(tmp_path / f"out.{target}")
     assert again.dpi == pytest.approx((240, 240), rel=1e-3)
-    assert left_out(tmp_path / f"out.{target}", photo) == ()
+    lost = ("16 bits a sample (8 are kept)",) if bits == 16 and target in ("jpg", "webp") else ()
+    assert left_out(tmp_path / f"out.{target}", photo) == lost
     # From a TIFF to the others, too.
     write_image(tmp_path / "last.jpg", again)
     assert told(tmp_path / "last.jpg") == expected
@@ -242,7 +243,8 @@ def test_what_the_colours_of_a_png_mean(tmp_path: Path, bits: int) -> None:
         assert picture.info["dpi"] == pytest.approx((300, 300), rel=1e-3)
     names = re.findall(rb"gAMA|cHRM|cICP|sBIT|tIME|IDAT", (tmp_path / "out.png").read_bytes())
     assert names == [b"gAMA", b"cHRM", b"cICP", b"IDAT"]
-    assert left_out(tmp_path / "out.jpg", photo) == ("gamma, colour space or texts of PNG",)
+    lost = left_out(tmp_path / "out.jpg", photo)
+    assert lost[bits > 8 :] == ("gamma, colour space or texts of PNG",)
 
 
 def test_a_shape_of_pixels_is_kept(tmp_path: Path) -> None:
