@@ -168,9 +168,7 @@ class JPEG:
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100 or self.quality != int(self.quality):
-            raise ValueError(
-                f"JPEG quality is a whole number between 1 and 100, not {self.quality}"
-            )
+            raise ValueError(f"JPEG quality lies between 1 and 100, whole, not {self.quality}")
 
     def __call__(self, image: Tensor, key: str = "") -> Tensor:
         """Compressed version of ``(B, C, H, W)``, C 1 or 3, clipped and rounded to 8 bits."""

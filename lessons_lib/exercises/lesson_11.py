@@ -350,15 +350,15 @@ OPERATIONS: list[tuple[str, str, Operation, bool]] = [
     ("the mean of all passes", "weights need not depend on queries and keys", _even, True),
     ("weights that sum to 2 are found", "promise 2: what do the weights sum to?", _twice, False),
     (
-        "weights whose sum depends on the keys are found",
-        "promise 2: what do the weights sum to?",
-        _grown,
-        False,
-    ),
-    (
         "weights that sum to 1 over queries are found",
         "promise 2: over which axis do they sum?",
         _other_axis,
+        False,
+    ),
+    (
+        "weights whose sum depends on the keys are found",
+        "promise 2: what do the weights sum to?",
+        _grown,
         False,
     ),
     ("weights of either sign are found", "promise 2: can a weight be negative?", _signed, False),
