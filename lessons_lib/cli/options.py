@@ -108,9 +108,9 @@ def check_task(task: str, **given: Any) -> "tuple[Task, Any]":
                 f"says nothing about the task {task}", param_hint=f"--{option}"
             )
     value = given[goal.option]
-    if value is not None and goal.option == "sigma":
-        check_sigma(value)
     if value is not None:
+        if goal.option == "sigma":
+            check_sigma(value)
         try:
             goal.degradation(value)
         except ValueError as error:

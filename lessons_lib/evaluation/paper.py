@@ -82,7 +82,7 @@ def published(method: str, protocol: Protocol) -> Published | None:
         papers: dict[str, set[str]] = {}
         for row in found:
             papers.setdefault(row["psnr"], set()).add(row["source"].partition("-")[0])
-        best = max(found, key=lambda row: (len(papers[row["psnr"]]), row["psnr"]))
+        best = max(found, key=lambda row: (len(papers[row["psnr"]]), float(row["psnr"])))
     source = best["source"]
     # A note says that the SSIM beside it is another one, see `lessons_lib.metrics.ssim`.
     usual = [row for row in found if row["ssim"] and "SSIM" not in row["source"]]

@@ -2,7 +2,7 @@
 
 import time
 
-from lightning_fabric import Fabric
+from lessons_lib.training.alone import agreed
 
 
 class Clock:
@@ -19,18 +19,18 @@ class Clock:
         self.longest = 0.0
         self.typical = not compiles
 
-    def allows_a_step(self, fabric: Fabric) -> bool:
+    def allows_a_step(self) -> bool:
         """Whether another step, and what follows it, can be over in time; the step begins now.
 
         One process's clock decides for all of them: they must stop after the same step.
         """
         self.step_began = time.monotonic()
         over = self.step_began + 1.5 * self.longest + 1
-        return bool(fabric.broadcast(over <= self.until))
+        return agreed(over <= self.until)
 
-    def allows_a_stage(self, fabric: Fabric) -> bool:
+    def allows_a_stage(self) -> bool:
         """Whether any time is left."""
-        return bool(fabric.broadcast(time.monotonic() < self.until))
+        return agreed(time.monotonic() < self.until)
 
     def end_step(self) -> float:
         """Seconds that the step took, with all that followed it."""

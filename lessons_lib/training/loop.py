@@ -81,7 +81,7 @@ def _train_stage(sitting: Sitting, report: Callable[[Progress], None] | None) ->
     stage, state, fabric, clock = sitting.stage, sitting.state, sitting.fabric, sitting.clock
     model, learner, optimizers = sitting.model, sitting.learner, sitting.optimizers
     every = 1 if fabric.device.type == "cpu" else STEPS_PER_REPORT
-    while not state.stage_finished and clock.allows_a_step(fabric):
+    while not state.stage_finished and clock.allows_a_step():
         some = sitting.examples()
         # Of what a model draws itself, as Gumbel's gates do; going on later, it draws the same.
         torch.manual_seed((stage.seed << 32) + state.step * fabric.world_size + fabric.global_rank)

@@ -157,7 +157,7 @@ class Sitting:
             self.board.close()
         # Before anybody reads what one process has written.
         self.fabric.barrier()
-        return self.state.stage_finished and self.clock.allows_a_stage(self.fabric)
+        return self.state.stage_finished and self.clock.allows_a_stage()
 
     def _take_up(self, name: str) -> None:
         if "model" not in self.state.weights:
