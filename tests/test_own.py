@@ -136,7 +136,11 @@ def test_the_file_of_scores(tmp_path: Path, photos: Path, say: Callable[..., str
             key: image[key] for key in ("psnr", "ssim", "seconds")
         }
     assert "--csv" in say(*given, "--csv", tmp_path, expect=2)
-    assert "--csv" in say(*given, "--csv", tmp_path / "absent" / "scores.csv", expect=2)
+    assert "--csv" in say(*given, "--csv", tmp_path / "scores.csv" / "scores.csv", expect=2)
+    # A folder that is missing is made, as it is for the table of a class's points.
+    say(*given, "--csv", tmp_path / "absent" / "scores.csv")
+    with (tmp_path / "absent" / "scores.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["psnr"] for row in csv.DictReader(file)] == [row["psnr"] for row in rows]
     # Found out before anything is measured, for root too, who may write everywhere else.
     assert "cannot be written" in say(*given, "--csv", "/proc/scores.csv", expect=2)
 

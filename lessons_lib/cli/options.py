@@ -133,8 +133,12 @@ def make_protocol(task: "Task", dataset: str, value: Any) -> "Protocol":
 
 
 def check_csv(path: Path) -> None:
-    """Refuse a table that could not be written, before anything is measured."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
+    """Refuse a table that could not be written, before anything is measured.
+
+    Folders that are missing are made when it is.
+    """
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not above.is_dir():
         raise typer.BadParameter("is no place for a file", param_hint="--csv")
     try:
         with part_of(path) as part:
