@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from arguments import at_least_one, need
-from results import keep, kept
+from results import keep, kept, unlike
 from torch import Tensor, nn
 
 from lessons_lib import data, metrics
@@ -171,15 +171,10 @@ def printed_over_l2(loss: str) -> str:
     return f"{psnr[PRINTED[loss]] - psnr['l2']:+.2f}"
 
 
-def unlike(before: Results, experiment: Results, seeds: int) -> str:
-    """In what kept results differ from an experiment, which then has no place beside them."""
-    differ = [
-        f"{key} {before[key]}"
-        for key, value in experiment.items()
-        if before.get(key, value) != value
-    ]
+def other_experiment(before: Results, experiment: Results, seeds: int) -> str:
+    """In what kept results differ from an experiment; nothing where they do not."""
     counts = {len(scores) for scores in before.get("losses", {}).values()} - {seeds}
-    return ", ".join(differ + [f"seeds {count}" for count in sorted(counts)])
+    return ", ".join(unlike(before, experiment) + [f"seeds {count}" for count in sorted(counts)])
 
 
 def add(loss: str, scores: list[dict[str, float]], experiment: Results) -> Results:
@@ -205,7 +200,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
     experiment: Results = {"steps": given.steps, "dataset": given.dataset}
-    if given.write and (differ := unlike(kept(RESULTS), experiment, given.seeds)):
+    if given.write and (differ := other_experiment(kept(RESULTS), experiment, given.seeds)):
         parser.error(f"{RESULTS} holds another experiment ({differ}); remove it to begin anew")
     need(parser, [given.dataset, "CBSD400"])
     experiment["interpolated"] = score(nn.Identity(), given.dataset)

@@ -16,3 +16,12 @@ def kept(file: Path) -> dict[str, Any]:
 def keep(file: Path, results: dict[str, Any]) -> None:
     """Write results. Who is killed meanwhile leaves those of before, and not half of a file."""
     replace_file(file, (json.dumps(results, indent=1) + "\n").encode())
+
+
+def unlike(before: dict[str, Any], experiment: dict[str, Any]) -> list[str]:
+    """In what kept results differ from an experiment, which then has no place beside them."""
+    return [
+        f"{key} {before[key]}"
+        for key, value in experiment.items()
+        if before.get(key, value) != value
+    ]
