@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Is a network better at what it was trained on: people, animals, buildings?
 
-    python benchmarks/classes.py [--classes people animals] [--seeds 2] [--steps 500] [--write]
+    python benchmarks/classes.py [--classes people animals] [--seeds 2] [--steps 300] [--write]
 
 The experiment of Remez and others (2018). Their network, trained on photographs of all kinds
 (``class-aware-gray-25``), is trained for some steps more: on all photographs of CBSD400 again, or
@@ -146,7 +146,7 @@ def main() -> None:
     classes = [ALL, *labels(TRAINING)]
     parser.add_argument("--classes", nargs="+", default=classes, choices=classes)
     parser.add_argument("--seeds", type=at_least_one, default=2)
-    parser.add_argument("--steps", type=at_least_one, default=500)
+    parser.add_argument("--steps", type=at_least_one, default=300)
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
     need(parser, [TRAINING, TEST], [START])

@@ -9,6 +9,7 @@ from typing import Any
 from lessons_lib.data import unknown
 from lessons_lib.models import MODELS, Restorer, build
 from lessons_lib.tasks import GOALS, Goal
+from lessons_lib.training.learner import normalisations
 from lessons_lib.training.stage import Stage
 from lessons_lib.training.tables import (
     ConfigError,
@@ -133,6 +134,8 @@ def _check_stage(stage: Stage, name: str, model: Restorer) -> None:
         raise ConfigError(f"model {name!r} has no matrices for the optimizer 'muon'")
     if (stage.loss.noise or stage.loss.smooth) and not model.finds_noise:
         raise ConfigError(f"model {name!r} finds no noise for 'noise' and 'smooth'")
+    if stage.keep_statistics and not normalisations(model):
+        raise ConfigError(f"model {name!r} has no normalisations for 'keep_statistics'")
     if stage.loss.stability and not model.repeats:
         raise ConfigError(f"model {name!r} has no C and D for 'stability'")
 

@@ -4,6 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._pytree import tree_map_only
 
 from lessons_lib.models import Restorer
@@ -16,11 +17,14 @@ class Learner:
 
     Args:
         model: to train.
-        stage: gives the optimisers and the average's decay.
+        stage: gives the optimisers, the average's decay, and whether statistics are kept.
     """
 
     def __init__(self, model: Restorer, stage: Stage) -> None:
         self.model = model.train()
+        if stage.keep_statistics:
+            for module in normalisations(model):
+                module.eval()
         self.average = deepcopy(model).requires_grad_(False).eval()
         self.optimizers = OPTIMIZERS[stage.optimizer.kind](model, stage.optimizer)
         self.ema = stage.ema
@@ -75,6 +79,11 @@ class Learner:
         for optimizer, state in zip(self.optimizers, captured["optimizers"], strict=True):
             # An optimiser keeps the very dictionary it is given, and changes it from then on.
             optimizer.load_state_dict(deepcopy(state))
+
+
+def normalisations(model: nn.Module) -> list[nn.Module]:
+    """The parts of a model that gather statistics of what runs through them."""
+    return [module for module in model.modules() if "running_var" in module._buffers]
 
 
 def _copy(parts: dict[str, Any]) -> dict[str, Any]:

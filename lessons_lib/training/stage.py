@@ -55,6 +55,10 @@ class Stage:
         precision: "fp32", or "bf16" for half-precision products; a processor that has no
             instructions for them computes in fp32 all the same, see `fastest_dtype`.
         compile: whether torch.compile fuses the model's loops: pays off on long runs.
+        keep_statistics: whether normalisations use and keep the statistics that they begin the
+            stage with, instead of each batch's. Where each crop of a small batch has another noise
+            level, what an image is divided by depends on those beside it, and the network cannot
+            tell how loud its noise is.
         ema: decay of the exponential moving average of the weights; the average is what is scored
             and shipped.
         optimizer: how weights move.
@@ -73,6 +77,7 @@ class Stage:
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    keep_statistics: bool = False
     ema: float = 0.999
     optimizer: Optimizer = field(default_factory=Optimizer)
     loss: Loss = field(default_factory=Loss)

@@ -117,6 +117,10 @@ def test_models_without_what_a_stage_moves_are_refused():
         Run("x", "sc", 25.0, stages=(stage,))
         with pytest.raises(ConfigError, match="'lista'"):
             Run("x", "lista", 25.0, stages=(stage,))
+    kept = Stage(keep_statistics=True)
+    Run("x", "dncnn", 25.0, stages=(kept,))
+    with pytest.raises(ConfigError, match="'nsr' has no normalisations"):
+        Run("x", "nsr", 25.0, stages=(kept,))
 
 
 def test_schedules():

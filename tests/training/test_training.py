@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from tensorboardX.proto import event_pb2
 
 from lessons_lib.metrics import psnr
-from lessons_lib.models import DnCNN, PatchSC, build
+from lessons_lib.models import BiasFree, DnCNN, PatchSC, Restorer, build
+from lessons_lib.models.bias_free import BiasFreeConfig
 from lessons_lib.models.dncnn import DnCNNConfig
 from lessons_lib.tasks import Examples
 from lessons_lib.training import (
@@ -391,6 +392,42 @@ def test_statistics_are_averaged_as_weights_are():
         torch.testing.assert_close(value, expected[name])
     assert expected["norms.1.running_mean"].abs().max() > 0
     assert learner.average.norms[0].num_batches_tracked == 3
+
+
+def two_steps(model: Restorer, stage: Stage) -> Learner:
+    """A model after two steps on loud random images, each different."""
+    learner = Learner(model, stage)
+    for step in range(2):
+        clean = torch.rand(4, 1, 8, 8)
+        noisy = clean + torch.randn(clean.shape)
+        (learner.model(noisy) - clean).square().mean().backward()
+        for optimizer in learner.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        learner.update_average(step)
+    return learner
+
+
+@pytest.mark.parametrize(
+    "model",
+    [normalised(), BiasFree(BiasFreeConfig(layers=4, width=3))],
+    ids=["batch normalisation", "scale alone"],
+)
+def test_statistics_may_be_kept(model):
+    """Then an image's estimate has nothing to do with the images beside it; weights learn on."""
+    two_steps(model, Stage())  # finds statistics
+    found = {name: value.clone() for name, value in model.named_buffers()}
+    weights = {name: value.detach().clone() for name, value in model.named_parameters()}
+    learner = two_steps(model, Stage(keep_statistics=True))
+    for kept in (learner.model, learner.average):
+        for name, value in kept.named_buffers():
+            torch.testing.assert_close(value, found[name], rtol=0, atol=0)
+    for name, value in learner.model.named_parameters():
+        assert not torch.equal(value, weights[name]), name
+    images = torch.rand(4, 1, 8, 8)
+    torch.testing.assert_close(learner.model(images)[:1], learner.model(images[:1]))
+    again = two_steps(model, Stage()).model
+    assert not torch.allclose(again(images)[:1], again(images[:1]))
 
 
 def test_a_look_uses_statistics_and_does_not_change_them():
