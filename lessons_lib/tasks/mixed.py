@@ -3,13 +3,14 @@
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from lessons_lib.degradations import JPEG
 from lessons_lib.tasks.base import Examples, Goal, Task, alike
 from lessons_lib.tasks.enlarge import Enlarge
-from lessons_lib.tasks.noise import Blind
+from lessons_lib.tasks.noise import Blind, spread
 
 QUALITIES = (5, 99)
 BLOCK = 8  # side of what JPEG compresses by itself
@@ -43,19 +44,17 @@ class Mixed(Task):
         return _ENLARGE.training_image(image, channels, Goal())
 
     def examples(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
-        """A third of the crops of each kind, on average."""
+        """A third of the crops of each kind, as nearly as their number allows."""
         clean = pixels[:, :1]
-        noisy = _BLIND.examples(clean, goal, generator)
-        enlarged = _ENLARGE.examples(pixels, Goal(), generator).degraded
-        kinds = generator.integers(3, size=len(pixels))
-        degraded, sigma = noisy.degraded.clone(), noisy.told["sigma"].clone()
-        for number, kind in enumerate(kinds):
-            if kind == 1:
-                degraded[number] = _compressed(clean[number], generator)
-            elif kind == 2:
-                degraded[number] = enlarged[number]
-            if kind:
-                sigma[number] = 0
+        degraded, sigma = clean.clone(), clean.new_zeros(len(clean))
+        kinds = torch.from_numpy(3 * spread(len(clean), generator)).int()
+        if (some := kinds == 0).any():
+            noisy = _BLIND.examples(clean[some], goal, generator)
+            degraded[some], sigma[some] = noisy.degraded, noisy.told["sigma"]
+        for number in torch.nonzero(kinds == 1)[:, 0].tolist():
+            degraded[number] = _compressed(clean[number], generator)
+        if (some := kinds == 2).any():
+            degraded[some] = _ENLARGE.examples(pixels[some], Goal(), generator).degraded
         return Examples(clean, degraded, {"sigma": sigma}, alike(pixels))
 
     def levels(self, goal: Goal) -> tuple[float, ...]:

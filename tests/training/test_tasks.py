@@ -8,7 +8,7 @@ import torch
 
 from lessons_lib import data
 from lessons_lib.models import build
-from lessons_lib.tasks import GOALS
+from lessons_lib.tasks import GOALS, Goal
 from lessons_lib.training import (
     ConfigError,
     DictionaryStart,
@@ -94,6 +94,34 @@ def test_files_are_compressed_before_they_are_cut():
     assert (clean * degraded).sum() > 0.95 * clean.norm() * degraded.norm()
 
 
+def test_levels_are_spread_over_each_batch():
+    """Each crop's level is alike likely to be any; all batches are about as loud."""
+    generator, ones = np.random.default_rng(3), torch.ones(8, 1, 4, 4)
+    goal = Goal(levels=(25 / 255, 55 / 255))
+    drawn = torch.stack(
+        [
+            GOALS["blind"].examples(ones, goal, generator).told["sigma"] * 255 / 55
+            for _ in range(2000)
+        ]
+    )
+    assert torch.equal((8 * drawn.sort(dim=1).values).int(), torch.arange(8).int().expand(2000, 8))
+    for crop in drawn.T:
+        assert torch.histc(crop, bins=4, min=0, max=1).sub(500).abs().max() < 100
+    apart = torch.rand(2000, 8, generator=torch.Generator().manual_seed(0))
+    loudness, before = (levels.square().mean(dim=1).std() for levels in (drawn, apart))
+    assert loudness < before / 5
+
+
+def test_kinds_are_spread_over_each_batch():
+    crops = Crops(MIXED, replace(STAGE, batch=8, crop=48), 1)
+    for step in range(20):
+        examples = crops.examples(step)
+        levels = examples.told["sigma"][examples.told["sigma"] > 0]
+        assert len(levels) in (2, 3)
+        # One below and one above the middle.
+        assert levels.min() < 55 / 510 < levels.max()
+
+
 MIXED = Run("mixed", "dncnn", options={"layers": 4, "width": 8, "loudest_255": 55.0}, task="mixed",
             dataset="samples", stages=(STAGE,))  # fmt: skip
 
@@ -104,7 +132,7 @@ def test_one_network_sees_noise_files_and_enlarged_images():
     noisy = examples.told["sigma"] > 0
     found = error.flatten(1).std(dim=1)
     torch.testing.assert_close(found[noisy], examples.told["sigma"][noisy], rtol=0.2, atol=1e-4)
-    assert 40 < noisy.sum() < 120
+    assert noisy.sum() == 80
     # Files and blurred images are made of bytes, and hardly any pixel of a noisy image is.
     steps = (255 * examples.degraded[~noisy] - (255 * examples.degraded[~noisy]).round()).abs()
     assert steps.max() < 1e-3
