@@ -1,6 +1,7 @@
 """Which weights to take where none are named: those that scored best on what is most alike."""
 
 import math
+from collections import Counter
 from typing import Any
 
 from lessons_lib.checkpoints import Card, cards, find_card
@@ -56,9 +57,12 @@ def best_weights(task: Task, channels: int, value: Any) -> str:
         return min(made_for, key=lambda name: task.fits(fit[name], value) or 0.0)
     nearest = min(_distance(task, value, score) for score in scores)
     alike = [score for score in scores if _distance(task, value, score) == nearest]
-    # Scores on different images are not compared: the set on which most were measured counts.
-    measured = [score.dataset for score in alike]
-    dataset = max(sorted(set(measured)), key=measured.count)
+    # Scores on different images are not compared. Where some weights were measured on a small set
+    # alone, which a slow network may be, the large one decides between the others.
+    measured = Counter(score.dataset for score in alike)
+    size = {score.dataset: score.images for score in alike}
+    wide = [name for name in sorted(measured) if 2 * measured[name] > max(measured.values())]
+    dataset = max(wide, key=size.__getitem__)
     rivals = [score for score in alike if score.dataset == dataset]
     return max(rivals, key=lambda score: score.psnr).method
 
