@@ -9,6 +9,9 @@ only on those of one class; the same steps, the same noise. What each makes of n
 scored on the photographs of CBSD68, class by class. data/classes.csv says what a photograph shows;
 those that show nothing in particular, or several things, are in no class.
 
+Before that it is measured what each layer of the network does to the noise of Set12; with
+``--classes`` and no name after it, nothing else is.
+
 ``--write`` keeps the scores in data/classes.json, those of other classes as they are, and brings
 docs/classes.md up to date. All that is kept is of the same steps and seeds, and of the same weights
 to begin with.
@@ -17,20 +20,24 @@ to begin with.
 import argparse
 import csv
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from arguments import at_least_one, need
 from results import keep, kept, unlike
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
 
 from lessons_lib import data
 from lessons_lib.checkpoints import load_card, load_model
 from lessons_lib.degradations import GaussianNoise
 from lessons_lib.evaluation.report import markdown, renew
 from lessons_lib.metrics import psnr
-from lessons_lib.models import Restorer, restore
+from lessons_lib.models import ClassAware, Restorer, restore
 from lessons_lib.training import Optimizer, Run, Stage, Watch, train, trained_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +45,7 @@ RESULTS = ROOT / "data" / "classes.json"
 PAGE = ROOT / "docs" / "classes.md"
 START = "class-aware-gray-25"
 SIGMA_255 = 25
-TRAINING, TEST = "CBSD400", "CBSD68"
+TRAINING, TEST, GRADUAL = "CBSD400", "CBSD68", "Set12"
 ALL = "all"
 
 Results = dict[str, Any]
@@ -104,6 +111,52 @@ def score(network: Restorer) -> dict[str, float]:
     return means | {ALL: fmean(found.values())}
 
 
+def layer_by_layer(network: ClassAware) -> list[dict[str, float]]:
+    """What each layer of a network does to noise, means over a data set.
+
+    Returns:
+        For each layer the PSNR in dB after it; the rms of its share, white being 255; and the
+        correlation of that with what should be added to the noisy image, and with the image's
+        details, which are what a mean of 5 × 5 pixels takes away.
+    """
+    found = []
+    for name, clean in data.load(GRADUAL):
+        noisy = GaussianNoise(SIGMA_255 / 255)(clean, name)
+        with torch.no_grad():
+            images = [noisy, *network.gradual(noisy)]
+        details = clean - avg_pool2d(pad(clean, (2, 2, 2, 2), mode="reflect"), 5, stride=1)
+        found.append(
+            [
+                {
+                    "dB": psnr(after.clamp(0, 1), clean).item(),
+                    "rms": 255 * (after - before).square().mean().sqrt().item(),
+                    "like the noise": _correlation(after - before, clean - noisy),
+                    "like details": _correlation(after - before, details),
+                }
+                for before, after in pairwise(images)
+            ]
+        )
+    layers = zip(*found, strict=True)
+    return [{key: fmean(one[key] for one in layer) for key in layer[0]} for layer in layers]
+
+
+def _correlation(one: Tensor, other: Tensor) -> float:
+    return torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1].item()
+
+
+def table_of_layers(results: Results) -> str:
+    """A row for each layer."""
+    if "layers" not in results:
+        return "Not measured."
+    rows = [["layer", "dB after it", "rms of its share", "like the noise", "like details"]]
+    for number, found in enumerate(results["layers"], start=1):
+        decibels, rms, *alike = found.values()
+        rows.append(
+            [f"{number}", f"{decibels:.2f}", f"{rms:.1f}", *(f"{one:+.2f}" for one in alike)]
+        )
+    return markdown(rows)
+
+
 def table(results: Results) -> str:
     """A row for what was trained on, a column for what was tested on; a network's own is bold."""
     scores = results.get("scores", {})
@@ -135,8 +188,13 @@ def add(name: str, scores: list[dict[str, float]], experiment: Results) -> Resul
     results: Results = {"scores": {}} | kept(RESULTS) | experiment
     results["scores"][name] = scores
     keep(RESULTS, results)
-    renew(PAGE, {"classes": table(results)})
+    show(results)
     return results
+
+
+def show(results: Results) -> None:
+    """Put both tables on the page."""
+    renew(PAGE, {"classes": table(results), "layers": table_of_layers(results)})
 
 
 def main() -> None:
@@ -144,23 +202,31 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     classes = [ALL, *labels(TRAINING)]
-    parser.add_argument("--classes", nargs="+", default=classes, choices=classes)
+    parser.add_argument("--classes", nargs="*", default=classes, choices=classes)
     parser.add_argument("--seeds", type=at_least_one, default=2)
     parser.add_argument("--steps", type=at_least_one, default=300)
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
-    need(parser, [TRAINING, TEST], [START])
+    need(parser, [TRAINING, TEST, GRADUAL], [START])
     weights = load_card(START).sha256
     experiment: Results = {"steps": given.steps, "seeds": given.seeds, "weights": weights}
     if given.write and (differ := ", ".join(unlike(kept(RESULTS), experiment))):
         parser.error(f"{RESULTS} holds another experiment ({differ}); remove it to begin anew")
-    experiment["before"] = score(load_model(START))
+    network = load_model(START)
+    assert isinstance(network, ClassAware)
+    experiment |= {"layers": layer_by_layer(network), "before": score(network)}
     results: Results = {"scores": {}} | experiment
+    if given.write:
+        results = {"scores": {}} | kept(RESULTS) | experiment
+        keep(RESULTS, results)
+        show(results)
+    print(table_of_layers(results), flush=True)
     for name in given.classes:
         scores = []
         for seed in range(given.seeds):
             scores.append(score(train_on(name, given.steps, seed)))
-            print(name, f"seed {seed}", {on: round(db, 3) for on, db in scores[-1].items()})
+            rounded = {on: round(db, 3) for on, db in scores[-1].items()}
+            print(name, f"seed {seed}", rounded, flush=True)
         results["scores"][name] = scores
         if given.write:
             results = add(name, scores, experiment)

@@ -593,8 +593,9 @@ figures.show_images(shown, columns=5, width=11)
 # that? The last column would be positive where a layer adds details of the picture. It is negative
 # in all layers but the first: details are taken away together with noise, by all of them, and the
 # last two, whose shares resemble the noise less than those of layers 2 to 6, gain nothing. The
-# picture after layer 6 is as good as the result. What 20 layers with a longer training do is
-# another question.
+# picture after layer 6 is as good as the result. In 20 layers of 64 channels, trained for half an
+# hour, the shares of layers 2 to 8 are like the noise, and the twelve layers after them, whose
+# shares hardly are, bring 0.84 dB more (docs/classes.md).
 #
 # **A class.** Now each network on both kinds of pictures, beside FFDNet, which has 485,316
 # parameters and has seen hundreds of photographs.

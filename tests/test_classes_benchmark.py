@@ -3,9 +3,12 @@
 import sys
 
 import pytest
+import torch
 
 from lessons_lib import data
 from lessons_lib.evaluation.report import fill
+from lessons_lib.metrics import psnr
+from lessons_lib.models import ClassAware, ClassAwareConfig
 
 CLASSES = {"animals", "buildings", "people"}
 
@@ -52,7 +55,29 @@ def test_gains_are_over_the_control_and_ones_own_are_bold(benchmark):
 
 def test_the_page_holds_what_was_measured(benchmark):
     text = benchmark.PAGE.read_text(encoding="utf-8")
-    assert fill(text, {"classes": benchmark.table(benchmark.kept(benchmark.RESULTS))}) == text
+    kept = benchmark.kept(benchmark.RESULTS)
+    made = {"classes": benchmark.table(kept), "layers": benchmark.table_of_layers(kept)}
+    assert fill(text, made) == text
+
+
+def test_layers_are_measured_one_by_one(benchmark, monkeypatch):
+    """Of three that take nothing, three quarters of the noise, and the rest and too much light."""
+    clean = data.sample("camera", size=32)
+    noisy = clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(benchmark.data, "load", lambda name: [("a.png", clean)])
+    monkeypatch.setattr(benchmark, "GaussianNoise", lambda sigma: lambda image, name: noisy)
+    after = [noisy + 1e-6 * noisy, clean + (noisy - clean) / 4, clean + 0.01]
+    network = type("Network", (), {"gradual": lambda self, image: after})()
+    first, second, third = benchmark.layer_by_layer(network)
+    assert second["dB"] == pytest.approx(psnr(after[1].clamp(0, 1), clean).item())
+    rms = 255 * (noisy - clean).square().mean().sqrt().item()
+    assert (first["rms"], second["rms"]) == pytest.approx((0, 0.75 * rms), abs=1e-3)
+    assert second["like the noise"] == pytest.approx(1, abs=1e-4)
+    assert third["like the noise"] == pytest.approx(1, abs=1e-4)
+    assert third["dB"] == pytest.approx(40, abs=0.1)
+    lines = benchmark.table_of_layers({"layers": [second]}).splitlines()
+    assert lines[-1].startswith(f"| 1 | {second['dB']:.2f} | {0.75 * rms:.1f} | +1.00 | ")
+    assert benchmark.table_of_layers({}) == "Not measured."
 
 
 @pytest.mark.parametrize("name", ["all", "people"])
@@ -85,7 +110,9 @@ def test_kept_results_are_of_one_experiment(benchmark, monkeypatch, tmp_path, ca
     monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "classes.json")
     monkeypatch.setattr(benchmark, "renew", lambda page, made: None)
     monkeypatch.setattr(benchmark, "need", lambda *_: None)
-    monkeypatch.setattr(benchmark, "load_model", lambda *_: None)
+    network = ClassAware(ClassAwareConfig(layers=2, width=2))
+    monkeypatch.setattr(benchmark, "load_model", lambda name: network)
+    monkeypatch.setattr(benchmark, "layer_by_layer", lambda network: [])
     card = type("Card", (), {"sha256": "abc"})
     monkeypatch.setattr(benchmark, "load_card", lambda name: card)
     monkeypatch.setattr(benchmark, "train_on", lambda *_: None)
