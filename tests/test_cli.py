@@ -423,6 +423,8 @@ def test_being_stopped_leaves_nothing(tmp_path: Path, name: str, code: int) -> N
         [*COMMAND, *arguments, "--sigma", "25", "--method", "dct"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # As a shell starts it, even where nohup has started the tests.
+        preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),
     ) as process:
         assert process.stderr is not None
         seen = b""

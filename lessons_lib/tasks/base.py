@@ -256,6 +256,13 @@ class Task:
         """Degrade crops ``(B, C, h, w)`` of what `training_image` kept."""
         raise NotImplementedError
 
+    def watched(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
+        """The same of crops that are not learned from; what is drawn stays as it ever was.
+
+        So the dB of today's runs can be compared with those on the cards of older weights.
+        """
+        return self.examples(pixels, goal, generator)
+
     def levels(self, goal: Goal) -> tuple[float, ...]:
         """Strengths of the degradation whose errors differ so much that they are weighed apart."""
         return (goal.sigma,)

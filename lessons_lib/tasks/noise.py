@@ -133,14 +133,22 @@ class Blind(Denoise):
     def examples(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
         """Fresh noise, of any level up to the loudest in each crop; see `spread`."""
         noise = _noise(pixels, generator)
-        drawn = goal.levels[-1] * spread(len(pixels), generator)
-        sigma = torch.from_numpy(drawn).float()
-        noisy = pixels + sigma[:, None, None, None] * noise
-        return Examples(pixels, noisy, {"sigma": sigma}, alike(pixels))
+        return _with(noise, pixels, goal.levels[-1] * spread(len(pixels), generator))
+
+    def watched(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
+        """Each crop's level is drawn for itself."""
+        noise = _noise(pixels, generator)
+        return _with(noise, pixels, generator.uniform(0, goal.levels[-1], size=len(pixels)))
 
     def levels(self, goal: Goal) -> tuple[float, ...]:
         """Those that share a model's weights."""
         return goal.levels
+
+
+def _with(noise: Tensor, pixels: Tensor, levels: np.ndarray) -> Examples:
+    sigma = torch.from_numpy(levels).float()
+    noisy = pixels + sigma[:, None, None, None] * noise
+    return Examples(pixels, noisy, {"sigma": sigma}, alike(pixels))
 
 
 def spread(count: int, generator: np.random.Generator) -> np.ndarray:

@@ -118,7 +118,7 @@ class Crops:
             for top in range(0, image.shape[-2] - size + 1, size)[:3]
             for left in range(0, image.shape[-1] - size + 1, size)[:3]
         ]
-        return self.task.examples(torch.stack(crops) / 255, self.goal, np.random.default_rng(1))
+        return self.task.watched(torch.stack(crops) / 255, self.goal, np.random.default_rng(1))
 
     def dictionary(self, patch: int, atoms: int) -> Tensor:
         """Learn ``(m, atoms)`` from clean centred patches, to start a model from.

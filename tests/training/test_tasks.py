@@ -112,6 +112,17 @@ def test_levels_are_spread_over_each_batch():
     assert loudness < before / 5
 
 
+def test_crops_that_are_watched_keep_the_levels_that_they_had():
+    generator, pixels = np.random.default_rng(1), torch.zeros(108, 1, 2, 2)
+    watched = GOALS["blind"].watched(pixels, Goal(levels=(1.0,)), generator)
+    again = np.random.default_rng(1)
+    noise = again.standard_normal((108, 1, 2, 2), dtype=np.float32)
+    levels = again.uniform(0, 1, size=108).astype(np.float32)
+    assert torch.equal(watched.told["sigma"], torch.from_numpy(levels))
+    expected = torch.from_numpy(levels[:, None, None, None] * noise)
+    torch.testing.assert_close(watched.degraded, expected)
+
+
 def test_kinds_are_spread_over_each_batch():
     crops = Crops(MIXED, replace(STAGE, batch=8, crop=48), 1)
     for step in range(20):
