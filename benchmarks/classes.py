@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 from arguments import at_least_one, need
-from results import keep, kept, unlike
+from results import add, kept, unlike
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
@@ -180,18 +180,6 @@ def table(results: Results) -> str:
     return markdown(rows)
 
 
-def add(name: str, scores: list[dict[str, float]], experiment: Results) -> Results:
-    """Keep one class's scores beside those that are kept by now, and renew the page.
-
-    Another process may have added to them since this one began.
-    """
-    results: Results = {"scores": {}} | kept(RESULTS) | experiment
-    results["scores"][name] = scores
-    keep(RESULTS, results)
-    show(results)
-    return results
-
-
 def show(results: Results) -> None:
     """Put both tables on the page."""
     renew(PAGE, {"classes": table(results), "layers": table_of_layers(results)})
@@ -215,10 +203,9 @@ def main() -> None:
     network = load_model(START)
     assert isinstance(network, ClassAware)
     experiment |= {"layers": layer_by_layer(network), "before": score(network)}
-    results: Results = {"scores": {}} | experiment
+    results: Results = experiment | {"scores": {}}
     if given.write:
-        results = {"scores": {}} | kept(RESULTS) | experiment
-        keep(RESULTS, results)
+        results = add(RESULTS, results)
         show(results)
     print(table_of_layers(results), flush=True)
     for name in given.classes:
@@ -229,7 +216,8 @@ def main() -> None:
             print(name, f"seed {seed}", rounded, flush=True)
         results["scores"][name] = scores
         if given.write:
-            results = add(name, scores, experiment)
+            results = add(RESULTS, experiment | {"scores": {name: scores}})
+            show(results)
     print(f"\n{table(results)}")
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from arguments import at_least_one, need
-from results import keep, kept, unlike
+from results import add, kept, unlike
 from torch import Tensor, nn
 
 from lessons_lib import data, metrics
@@ -177,18 +177,6 @@ def other_experiment(before: Results, experiment: Results, seeds: int) -> str:
     return ", ".join(unlike(before, experiment) + [f"seeds {count}" for count in sorted(counts)])
 
 
-def add(loss: str, scores: list[dict[str, float]], experiment: Results) -> Results:
-    """Keep one loss's scores beside those that are kept by now, and renew the page.
-
-    Another process may have added to them since this one began.
-    """
-    results: Results = {"losses": {}} | kept(RESULTS) | experiment
-    results["losses"][loss] = scores
-    keep(RESULTS, results)
-    renew(PAGE, {"losses": table(results)})
-    return results
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -217,7 +205,8 @@ def main() -> None:
             print(scores[-1], flush=True)
         results["losses"][loss] = scores
         if given.write:
-            results = add(loss, scores, experiment)
+            results = add(RESULTS, experiment | {"losses": {loss: scores}})
+            renew(PAGE, {"losses": table(results)})
     print(f"\n{table(results)}")
 
 

@@ -18,6 +18,21 @@ def keep(file: Path, results: dict[str, Any]) -> None:
     replace_file(file, (json.dumps(results, indent=1) + "\n").encode())
 
 
+def add(file: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """Keep results beside those that are kept by now; what has parts keeps its other parts.
+
+    Another process may have added to them since this one began.
+
+    Returns:
+        All of them.
+    """
+    results = kept(file)
+    for key, value in found.items():
+        results[key] = {**results.get(key, {}), **value} if isinstance(value, dict) else value
+    keep(file, results)
+    return results
+
+
 def unlike(before: dict[str, Any], experiment: dict[str, Any]) -> list[str]:
     """In what kept results differ from an experiment, which then has no place beside them."""
     return [

@@ -83,7 +83,11 @@ class Learner:
 
 def normalisations(model: nn.Module) -> list[nn.Module]:
     """The parts of a model that gather statistics of what runs through them."""
-    return [module for module in model.modules() if "running_var" in module._buffers]
+    return [
+        module
+        for module in model.modules()
+        if "running_var" in dict(module.named_buffers(recurse=False))
+    ]
 
 
 def _copy(parts: dict[str, Any]) -> dict[str, Any]:
