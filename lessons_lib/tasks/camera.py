@@ -84,6 +84,10 @@ class Camera(Blind):
             maps.append(camera.spread(crop))
         return Examples(pixels, torch.cat(noisy), {"noise": torch.cat(maps)}, alike(pixels))
 
+    def watched(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
+        """As those that are learned from."""
+        return self.examples(pixels, goal, generator)
+
     def levels(self, goal: Goal) -> tuple[float, ...]:
         """One for all."""
         return (0.5,)
