@@ -9,13 +9,16 @@ import torch
 from lessons_lib import data
 from lessons_lib.camera import CameraNoise, from_light, to_light
 from lessons_lib.cli import main
-from lessons_lib.degradations import BayerMosaic
+from lessons_lib.degradations import BayerMosaic, GaussianNoise
 from lessons_lib.demosaicking import bilinear
 from lessons_lib.evaluation import evaluate
+from lessons_lib.evaluation.methods import restore
 from lessons_lib.evaluation.protocols import protocol
 from lessons_lib.images import Photo, write_image
 from lessons_lib.metrics import psnr
 from lessons_lib.models import CBDNet, Restorer, build
+from lessons_lib.models import restore as apply
+from lessons_lib.ops.noise_level import estimate_noise
 from lessons_lib.tasks import TASKS, Goal
 from lessons_lib.training import ConfigError, Optimizer, Run, Stage, train
 from lessons_lib.training.losses import Loss, asymmetric, total_variation
@@ -109,6 +112,20 @@ def test_a_photograph_is_denoised_as_a_cameras_file(
             main(["restore", str(tmp_path / source), str(tmp_path / "b.png"), *options])
         assert int(end.value.code or 0) == code
         assert says in capsys.readouterr().err
+
+
+def test_networks_for_white_noise_are_told_what_is_found() -> None:
+    noisy = CameraNoise(0.08, 0.03)(data.sample("astronaut", gray=False, size=96))
+    found = GaussianNoise(estimate_noise(noisy).sigma)
+    for name in ("ffdnet-color", "dct"):
+        taken_for_white = restore(name, noisy, CameraNoise(0.08, 0.03), "camera")
+        torch.testing.assert_close(taken_for_white, restore(name, noisy, found))
+
+
+def test_what_finds_the_noise_is_not_told() -> None:
+    model = build("cbdnet", {"width": 4, "estimator": 8})
+    noisy = torch.rand(1, 3, 24, 24)
+    assert torch.equal(apply(model, noisy, 0.1), apply(model, noisy))
 
 
 # Training ------------------------------------------------------------------------------------

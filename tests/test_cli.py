@@ -293,6 +293,7 @@ def test_best_weights_of_each_task() -> None:
         ("denoise", 3, 5.0),
         ("denoise", 1, 300.0),
         ("blind", 3, 10.0),
+        ("camera", 3, 0.5),
         ("demosaic", 3, None),
         ("jpeg", 1, 33),
     ):

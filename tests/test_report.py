@@ -132,16 +132,18 @@ def test_two_methods_are_compared_picture_by_picture(kept):
 
 
 @pytest.mark.parametrize(
-    ("options", "name"),
+    ("model", "options", "name"),
     [
-        ({}, "NSR baseline"),
-        ({"expansion": 1, "groups": 2, "cardinality": 16}, "NSR sparse-"),
-        ({"groups": 2, "cardinality": 16, "channels": 3}, "NSR sparse+"),
-        ({"blocks": 8, "expansion": 4, "scale": 2}, "NSR, 8 blocks"),
+        ("nsr", {}, "NSR baseline"),
+        ("nsr", {"expansion": 1, "groups": 2, "cardinality": 16}, "NSR sparse-"),
+        ("nsr", {"groups": 2, "cardinality": 16, "channels": 3}, "NSR sparse+"),
+        ("nsr", {"blocks": 8, "expansion": 4, "scale": 2}, "NSR, 8 blocks"),
+        ("cbdnet", {}, "CBDNet"),
+        ("cbdnet", {"width": 32}, "CBDNet, 32 channels"),
     ],
 )
-def test_networks_of_one_kind_are_told_apart(options, name):
-    assert MODELS["nsr"].name_in_tables(options, "denoise", False) == name
+def test_networks_of_one_kind_are_told_apart(model, options, name):
+    assert MODELS[model].name_in_tables(options, "denoise", False) == name
 
 
 def test_a_network_of_another_size_than_the_printed_has_no_print():

@@ -48,6 +48,8 @@ def best_weights(task: Task, channels: int, value: Any) -> str:
         for score in stored(shipped("scores"))
         if score.method in made_for
         and score.task in (task.name, *task.also)
+        # A camera's level is no noise level.
+        and TASKS[score.task].option == task.option
         and score.overlap is None
         and not score.stale
         and _scored(score) == _channels(fit[score.method])

@@ -76,6 +76,11 @@ def _nlrn(config: NLRNConfig) -> str:
     return "NLRN" if usual else f"NLRN, {config.states} states of {config.width} channels"
 
 
+def _cbdnet(config: CBDNetConfig) -> str:
+    usual = config == CBDNetConfig(channels=config.channels)
+    return "CBDNet" if usual else f"CBDNet, {config.width} channels"
+
+
 # 120,000 steps of 32 crops of 56 x 56, whatever the task: GroupSC §B and its released code.
 GROUPSC_PIXELS = 120_000 * 32 * 56**2
 _GROUPSC: dict[str, Any] = {"paper_pixels": GROUPSC_PIXELS, "paper_rounds": False}
@@ -102,7 +107,7 @@ MODELS = {
     ),
     "ffdnet": Architecture(FFDNet, FFDNetConfig, "FFDNet", lesson=14),
     "bias-free": Architecture(BiasFree, BiasFreeConfig, "BF-CNN", lesson=14),
-    "cbdnet": Architecture(CBDNet, CBDNetConfig, "CBDNet", lesson=15),
+    "cbdnet": Architecture(CBDNet, CBDNetConfig, "CBDNet", lesson=15, by_size=_cbdnet),
     "class-aware": Architecture(ClassAware, ClassAwareConfig, "class-aware net", lesson=15),
     "nlrn": Architecture(NLRN, NLRNConfig, "NLRN", lesson=11, by_size=_nlrn),
     "nsr": Architecture(NSR, NSRConfig, "NSR", lesson=12, by_size=_nsr),

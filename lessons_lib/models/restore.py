@@ -37,7 +37,7 @@ def restore(
             for; of several images also ``(B,)``. The image is then multiplied so that its noise is,
             and the estimate divided again. A model of several levels is told it, and if it is not
             given, what `estimate_sigma` finds in each image; one that takes maps also a ``(1 or B,
-            1, H, W)`` of it.
+            1, H, W)`` of it. One that finds the noise itself, as CBDNet does, does not need it.
         tile: side of the tiles at most, of models that work in tiles; they are spread evenly, see
             `lay_tiles`.
         overlap: pixels that neighbouring tiles share at least. Where not given, models of patches
@@ -162,7 +162,7 @@ def brightness(
     if sigma is not None:
         sigma = _checked(sigma, model, degraded)
     if model.loudest is None:
-        if sigma is None:
+        if sigma is None or model.finds_noise:
             return 1.0, None
         if model.sigma is None:
             raise ValueError("the noise that the model was trained for is not known: set its sigma")

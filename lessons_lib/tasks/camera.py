@@ -23,8 +23,7 @@ class Camera(Blind):
     """Colour files of a camera, simulated by `CameraNoise`.
 
     A level from 0 to 1 stands for noise of both kinds, 1 being the strongest that CBDNet is trained
-    for. Nobody tells it: models that can be told the strength of white noise, and classical
-    methods, take what is found.
+    for. Nobody tells it: networks for white noise, and classical methods, are told what is found.
 
     Source: Guo et al., *Toward convolutional blind denoising of real photographs*, 2019, §3.1, 4.1.
     """
@@ -56,10 +55,6 @@ class Camera(Blind):
         if not in_colour(dataset):
             raise data.DataError(f"{dataset} is gray: no sensor's colours are to be had from it")
         return "rgb"
-
-    def told(self, degradation: Any, planes: Tensor) -> dict[str, Any]:
-        """Nothing."""
-        return {}
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """Noise of unknown strength, whatever is said."""

@@ -28,8 +28,9 @@ class Denoise(Task):
     option = "sigma"
     required = True
     tables = ("gray denoising", "color denoising")
-    # Once its level is known, any noise can be made that of the training.
-    also: ClassVar[tuple[str, ...]] = ("blind",)
+    # Once its level is known, any noise can be made that of the training; and a camera's taken for
+    # white.
+    also: ClassVar[tuple[str, ...]] = ("blind", "camera")
     quick = "dictionary"
     aims_at = "sigma_255"
     mark = ""
@@ -98,7 +99,7 @@ class Blind(Denoise):
     about = "blind (noise of unknown strength)"
     required = False
     tables = ("", "blind color denoising")
-    also: ClassVar[tuple[str, ...]] = ("denoise",)
+    also: ClassVar[tuple[str, ...]] = ("denoise", "camera")
     smallest = SMALLEST
     aims_at = "levels_255"
     mark = "blind"

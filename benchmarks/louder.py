@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""What if the noise is louder than any in the training, with biases and without?
+
+    python benchmarks/louder.py [--networks NAME ...] [--write]
+
+The experiment of Mohan and others (2020), figure 1: networks of 20 layers that were trained for
+noise up to σ = 10 denoise Set12 at that level, below and above, and nobody tells them how strong
+the noise is. Two were trained by this library, two by the paper's authors.
+
+``--write`` keeps the scores in data/louder.json, those of other networks as they are, and brings
+docs/louder.md up to date.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import fmean
+
+from arguments import need
+from results import add, kept
+from torch import Tensor
+
+from lessons_lib import data
+from lessons_lib.checkpoints import load_model
+from lessons_lib.degradations import GaussianNoise
+from lessons_lib.evaluation.report import markdown, renew
+from lessons_lib.metrics import psnr
+from lessons_lib.models import Restorer, restore
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "data" / "louder.json"
+PAGE = ROOT / "docs" / "louder.md"
+DATASET = "Set12"
+SIGMAS = (5, 10, 15, 20, 30, 50)
+NOISY = "noisy image"
+NETWORKS = {
+    "with biases": "with-biases-10",
+    "without biases": "bias-free-10",
+    "with biases, the authors' weights": "dncnn-20-gray-10@lcv",
+    "without biases, the authors' weights": "bias-free-gray-10@lcv",
+}
+
+# PSNR of each image, by network and σ.
+Results = dict[str, dict[str, list[float]]]
+
+
+def score(model: Restorer | None) -> dict[str, list[float]]:
+    """PSNR of each image at each of `SIGMAS`; of the noisy images themselves without a model."""
+    found: dict[str, list[float]] = {f"{sigma}": [] for sigma in SIGMAS}
+    for name, clean in data.load(DATASET):
+        for sigma in SIGMAS:
+            noisy = GaussianNoise(sigma / 255)(clean, name)
+            estimate = noisy if model is None else restore(model, noisy)
+            found[f"{sigma}"].append(_psnr(estimate, clean))
+    return found
+
+
+def _psnr(estimate: Tensor, clean: Tensor) -> float:
+    return psnr((estimate.clamp(0, 1) * 255).round() / 255, clean).item()
+
+
+def table(results: Results) -> str:
+    """A row for each network."""
+    if not results:
+        return "Not measured."
+    rows = [["network", *(f"σ = {sigma}" for sigma in SIGMAS)]]
+    for name in (name for name in (NOISY, *NETWORKS) if name in results):
+        rows.append([name, *(f"{fmean(results[name][f'{sigma}']):.2f}" for sigma in SIGMAS)])
+    return markdown(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
+    parser.add_argument("--write", action="store_true", help="keep results, renew the page")
+    given = parser.parse_args()
+    need(parser, [DATASET], [NETWORKS[name] for name in given.networks])
+    results: Results = {}
+    for name in (NOISY, *given.networks):
+        results[name] = score(load_model(NETWORKS[name]) if name in NETWORKS else None)
+        if given.write:
+            renew(PAGE, {"louder": table(add(RESULTS, {name: results[name]}))})
+        print(name, {sigma: round(fmean(found), 2) for sigma, found in results[name].items()})
+    print(f"\n{table({**kept(RESULTS), **results} if given.write else results)}")
+
+
+if __name__ == "__main__":
+    main()
