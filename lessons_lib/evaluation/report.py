@@ -254,10 +254,16 @@ def _at_home(score: StoredScore) -> bool:
     card = cards().get(score.method)
     if card is None:
         return True
-    # The setting of weights for a whole task, such as all levels of noise, is the task's name.
-    # Those that take a map of the noise are told its level, too, and are all that there is of them.
-    told = MODELS[card.model].model.takes_maps and score.task == "denoise" and card.task == "blind"
-    return told or (score.task == card.task and card.setting in (score.setting, card.task))
+    if score.task == card.task:
+        # The setting of weights for a whole task, such as all levels of noise, is the task's name.
+        return card.setting in (score.setting, card.task)
+    if card.task == "mixed":
+        return score.task in ("jpeg", "sr")  # for noise there are other weights of that network
+    if card.task == "blind":
+        # Those that take a map of the noise are told its level, too, and are all that there is of
+        # them; a camera's noise is taken for white noise of any level.
+        return score.task == "camera" or MODELS[card.model].model.takes_maps
+    return False
 
 
 def _psnr(score: StoredScore) -> str:
