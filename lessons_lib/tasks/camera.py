@@ -56,6 +56,10 @@ class Camera(Blind):
             raise data.DataError(f"{dataset} is gray: no sensor's colours are to be had from it")
         return "rgb"
 
+    def fits(self, weights: Any, value: Any) -> float | None:
+        """Those for a camera, or for all levels of noise: nobody says how strong it is."""
+        return None if weights.sigma_255 else 0.0
+
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """Noise of unknown strength, whatever is said."""
         if pixels.shape[1] != 3:
