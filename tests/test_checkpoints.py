@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lessons_lib import checkpoints, data
+from lessons_lib.camera import CameraNoise
 from lessons_lib.checkpoints import CheckpointError, cards, import_published, load_model, save_model
 from lessons_lib.degradations import JPEG, BayerMosaic, BicubicDown, GaussianNoise
 from lessons_lib.metrics import psnr
@@ -70,6 +71,8 @@ def test_shipped_weights_restore_a_photograph(name):
         gain = 15
     elif card.task == "jpeg":
         gain = 0.4
+    elif card.task == "camera":
+        gain = 2
     elif card.task == "sr":
         degraded, gain = imresize(degraded, card.scale), 1
     else:
@@ -98,6 +101,8 @@ def degrade(card, clean):
         return mosaic(clean), {"mask": mosaic.mask(clean.shape[-2:])}
     if card.task == "jpeg":
         return JPEG(card.quality)(clean), {}
+    if card.task == "camera":
+        return CameraNoise(shot=0.08, read=0.03)(clean), {}
     if card.task == "sr":
         return BicubicDown(card.scale)(clean), {}
     sigma = card.sigma or 15 / 255

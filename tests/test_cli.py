@@ -296,6 +296,8 @@ def test_best_weights_of_each_task() -> None:
         ("camera", 3, 0.5),
         ("demosaic", 3, None),
         ("jpeg", 1, 33),
+        ("jpeg", 1, 75),
+        ("sr", 1, 3),
     ):
         card = cards[best_weights(TASKS[task], channels, value)]
         alike = {name for name, other in cards.items() if other.options["channels"] == channels}

@@ -110,7 +110,7 @@ def test_a_photograph_becomes_larger(tmp_path, mode, capsys):
     small.save(tmp_path / "small.png", dpi=(72, 72))
     source, target = tmp_path / "small.png", tmp_path / "big.png"
     assert run("restore", source, target, "--task", "sr", "--scale", 3) == 0
-    assert "enlarged with bicubic 3 times" in capsys.readouterr().err
+    assert "enlarged with dncnn-3 3 times" in capsys.readouterr().err
     with Image.open(target) as big:
         assert big.size == (90, 120)
         assert big.mode == mode

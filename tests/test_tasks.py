@@ -86,7 +86,7 @@ def test_which_method_serves_which_task():
     assert here("sr") == ["bicubic"]
     # What others have published is known as well, and DnCNN-3 is for several tasks.
     several = {task for task in TASKS if "dncnn-3@cszn" in known_methods(task)}
-    assert several == {"denoise", "blind", "jpeg", "sr"}
+    assert several == {"denoise", "blind", "camera", "jpeg", "sr"}
     for name, task in (("mosaic", "denoise"), ("one", "jpeg"), ("jpeg-10", "blind")):
         with pytest.raises(MethodError, match=f"'{name}' is for"):
             find_method(name, task)

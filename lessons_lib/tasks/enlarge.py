@@ -92,9 +92,9 @@ class Enlarge(Task):
         return planes
 
     def fits(self, weights: Any, value: Any) -> float | None:
-        """Those for this scale, or for all."""
-        made_for = getattr(weights, "scale", 0)
-        return 0.0 if made_for in (0, value) else None
+        """Those for this scale, or for all that are usual."""
+        made_for = getattr(weights, "scale", 0) or (value if value in USUAL else 0)
+        return 0.0 if made_for == value else None
 
     # A photograph in a file -------------------------------------------------------------------
 
