@@ -16,14 +16,12 @@ from pathlib import Path
 from statistics import fmean
 
 from arguments import need
-from results import add, kept
-from torch import Tensor
+from results import add
 
 from lessons_lib import data
 from lessons_lib.checkpoints import load_model
-from lessons_lib.degradations import GaussianNoise
+from lessons_lib.evaluation.protocols import denoising
 from lessons_lib.evaluation.report import markdown, renew
-from lessons_lib.metrics import psnr
 from lessons_lib.models import Restorer, restore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,14 +46,11 @@ def score(model: Restorer | None) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {f"{sigma}": [] for sigma in SIGMAS}
     for name, clean in data.load(DATASET):
         for sigma in SIGMAS:
-            noisy = GaussianNoise(sigma / 255)(clean, name)
+            protocol = denoising(DATASET, sigma)
+            noisy = protocol.degradation(clean, name)
             estimate = noisy if model is None else restore(model, noisy)
-            found[f"{sigma}"].append(_psnr(estimate, clean))
+            found[f"{sigma}"].append(protocol.score(estimate, clean)[0])
     return found
-
-
-def _psnr(estimate: Tensor, clean: Tensor) -> float:
-    return psnr((estimate.clamp(0, 1) * 255).round() / 255, clean).item()
 
 
 def table(results: Results) -> str:
@@ -78,11 +73,12 @@ def main() -> None:
     need(parser, [DATASET], [NETWORKS[name] for name in given.networks])
     results: Results = {}
     for name in (NOISY, *given.networks):
-        results[name] = score(load_model(NETWORKS[name]) if name in NETWORKS else None)
+        results[name] = found = score(load_model(NETWORKS[name]) if name in NETWORKS else None)
         if given.write:
-            renew(PAGE, {"louder": table(add(RESULTS, {name: results[name]}))})
-        print(name, {sigma: round(fmean(found), 2) for sigma, found in results[name].items()})
-    print(f"\n{table({**kept(RESULTS), **results} if given.write else results)}")
+            results = add(RESULTS, {name: found})
+            renew(PAGE, {"louder": table(results)})
+        print(name, {sigma: round(fmean(some), 2) for sigma, some in found.items()}, flush=True)
+    print(f"\n{table(results)}")
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ class Enlarge(Task):
 
     def fits(self, weights: Any, value: Any) -> float | None:
         """Those for this scale, or for all that are usual."""
-        made_for = getattr(weights, "scale", 0) or (value if value in USUAL else 0)
-        return 0.0 if made_for == value else None
+        made_for = getattr(weights, "scale", 0)
+        return 0.0 if value in ((made_for,) if made_for else USUAL) else None
 
     # A photograph in a file -------------------------------------------------------------------
 
