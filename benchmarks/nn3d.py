@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 
 from arguments import need
-from results import keep, kept
+from results import add
 from torch import Tensor
 
 from lessons_lib import data
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep results, renew the page")
     given = parser.parse_args()
     need(parser, given.datasets, [each for name in given.denoisers for each in DENOISERS[name]])
-    results: Results = kept(RESULTS) if given.write else {}
+    results: Results = {}
     for name in given.denoisers:
         denoise = denoiser(name)
         for dataset in given.datasets:
@@ -140,7 +140,7 @@ def main() -> None:
             results.setdefault(name, {})[dataset] = found
             print(name, dataset, {way: round(fmean(found[way]), 3) for way in WAYS}, flush=True)
             if given.write:
-                keep(RESULTS, results)
+                results = add(RESULTS, {name: {dataset: found}})
                 renew(PAGE, {"nn3d": table(results)})
     print(f"\n{table(results)}")
 

@@ -12,14 +12,14 @@ from lessons_lib.degradations import PATTERNS
 from lessons_lib.images import ImageError
 from lessons_lib.ops.noise_level import SMALLEST
 from lessons_lib.tasks.base import Channel, Examples, Goal, Posed, alike, in_colour
-from lessons_lib.tasks.noise import Blind
+from lessons_lib.tasks.noise import Untold
 
 # The strongest noise in CBDNet's training, and the JPEG files in it.
 SHOT, READ = 0.16, 0.06
 QUALITIES = (60, 100)
 
 
-class Camera(Blind):
+class Camera(Untold):
     """Colour files of a camera, simulated by `CameraNoise`.
 
     A level from 0 to 1 stands for noise of both kinds, 1 being the strongest that CBDNet is trained
@@ -82,10 +82,6 @@ class Camera(Blind):
             noisy.append(camera(crop))
             maps.append(camera.spread(crop))
         return Examples(pixels, torch.cat(noisy), {"noise": torch.cat(maps)}, alike(pixels))
-
-    def watched(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
-        """As those that are learned from."""
-        return self.examples(pixels, goal, generator)
 
     def levels(self, goal: Goal) -> tuple[float, ...]:
         """One for all."""

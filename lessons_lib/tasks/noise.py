@@ -89,24 +89,33 @@ class Denoise(Task):
         return (classical.dct(noisy, level) - image).square().mean().item()
 
 
-class Blind(Denoise):
-    """Noise whose strength nobody tells. A model of many levels may find it, or be told it.
+class Untold(Denoise):
+    """Noise whose strength nobody tells: a method is told what is found."""
+
+    required = False
+    smallest = SMALLEST
+
+    def perceived(self, image: Tensor, degradation: Any) -> Degradation:
+        """White noise, as strong as it is found to be."""
+        return GaussianNoise(_found(image).sigma)
+
+    def goal_setting(self, goal: Goal) -> str:
+        """The name: weights for it were trained for all strengths."""
+        return self.name
+
+
+class Blind(Untold):
+    """White noise. A model of many levels may find its strength, or be told it.
 
     Of a photograph it is found before a method is called: what is left is to `Denoise`.
     """
 
     name = "blind"
     about = "blind (noise of unknown strength)"
-    required = False
     tables = ("", "blind color denoising")
     also: ClassVar[tuple[str, ...]] = ("denoise", "camera")
-    smallest = SMALLEST
     aims_at = "levels_255"
     mark = "blind"
-
-    def perceived(self, image: Tensor, degradation: Any) -> Degradation:
-        """Noise as strong as it is found to be."""
-        return GaussianNoise(_found(image).sigma)
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """Noise of the strength that is found, unless one is given; says if it is not white."""
@@ -126,10 +135,6 @@ class Blind(Denoise):
             "details; if too much or too little is removed, say --sigma"
         )
         return Posed(pixels, GaussianNoise(noise.sigma), words, (note,), self.quick)
-
-    def goal_setting(self, goal: Goal) -> str:
-        """The name: they were trained for all levels."""
-        return self.name
 
     def examples(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
         """Fresh noise, of any level up to the loudest in each crop; see `spread`."""
