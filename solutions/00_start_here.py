@@ -354,8 +354,8 @@ widgets.explore(draw, sigma=[25, 10, 50, 75], width=[0.8, 0.4, 0.6, 1.0, 1.4, 2.
 #
 # Look for a weighted sum of a few neighbours that is 0 wherever the picture is constant or a ramp.
 # What it makes of the noise follows from its weights: variances of independent numbers add up,
-# each times its weight squared. Edges are left over, few but large. Which kind of average hardly
-# notices a few large numbers? And what does this average say of `torch.randn`?
+# each times its weight squared. Edges are left over, few but large. Which kind of average of sizes
+# (without signs) hardly notices a few large ones? And what does it say of `torch.randn(10000)`?
 # </details>
 
 

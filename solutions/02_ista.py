@@ -4,7 +4,7 @@
 # Lesson 01 wrote patches as sums of waves, and edges rang. The cure seems simple: add edges to the
 # waves. But then the patterns are no longer orthogonal, $\mathbf D^\top \mathbf y$ is no longer
 # the code, and a problem that was solved in one line needs an algorithm. It is the algorithm of
-# this whole course: every network from lesson 04 on is this loop, unrolled.
+# the next lessons: the networks of patches, from lesson 04 to lesson 10, are this loop, unrolled.
 #
 # **You will be able to**
 #
@@ -548,7 +548,7 @@ figure
 # same zeros. The prox of "these entries are zero" is to set them to zero. So the loop is ISTA's,
 # with another prox: a gradient step of the given `step`, then the zeros again.
 #
-# *Expect* the two curves below to swap places as $\lambda$ grows.
+# *Expect* the curves of ℓ1 and of its refit to swap places below as $\lambda$ grows.
 #
 # <details><summary>Hint</summary>
 #

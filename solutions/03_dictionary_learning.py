@@ -17,8 +17,8 @@
 # - **Time:** 90 minutes; all cells together run in half a minute on a laptop.
 # - **You need:** lessons 01 (patches, the DCT denoiser) and 02 (the lasso, FISTA).
 # - **Source:** GroupSC: Lecouat, Ponce, Mairal, *Fully trainable and interpretable non-local
-#   sparse models for image restoration*, ECCV 2020, §2 (eq. 1, 2, 5) and §3.6. The learning
-#   is that of Mairal et al., 2010, the denoiser that of Elad and Aharon, 2006.
+#   sparse models for image restoration*, ECCV 2020, §2 (eq. 1, 2), §3.1 (eq. 5) and §3.6. The
+#   learning is that of Mairal et al., 2010, the denoiser that of Elad and Aharon, 2006.
 # - **Letters:** the table in lesson 00.
 
 # %%
@@ -608,8 +608,9 @@ figures.show_images(
 # cosines that were needed for an edge, and go on after it. The learned atoms end where the joint
 # ends. Both lose the fine grain of the bricks, which is weaker than the noise.
 #
-# Is this the doing of *learning*, or of OMP, or of larger patches? The table gives each a column:
-# OMP in the fixed DCT of 144 atoms differs from the last one in nothing but the dictionary. And a
+# Is this the doing of *learning*? Much else is new: OMP, patches of 9 × 9, 144 cosines, and equal
+# weights in the mean, where the DCT of lesson 01 trusts patches with few waves more. OMP in the
+# fixed DCT has all of that, and differs from the last column in nothing but the dictionary. And a
 # wall is a friendly example, so here are three more photographs, each with a dictionary learned
 # from its own noisy version: coins, grass, and a cat (`chelsea`).
 
@@ -632,8 +633,9 @@ seen, truth = (image[..., middle : middle + 96, middle : middle + 96] for image 
 # %% [markdown]
 # **What to notice.** On the wall and on the coins OMP in the fixed DCT does no better than lesson
 # 01, so the gain is learning's own, and it is largest where the picture repeats itself. On the
-# grass, OMP gives more than learning does. On the cat, whose fur repeats little, learning wins back
-# what OMP lost, and a tenth of a decibel more: hardly worth the trouble.
+# grass, all that is new beside learning gives more than learning does, and half of that is the
+# doing of equal weights. On the cat, whose fur repeats little, learning wins back what the rest
+# lost, and a tenth of a decibel more: hardly worth the trouble.
 #
 # ### The learning of Elad and Aharon
 #
@@ -701,7 +703,7 @@ figures.show_images({
 
 # %% [markdown]
 # **What to notice.** One noise patch in five got past our λ, and with nothing else to learn from,
-# all atoms in use became noise. With λ = 5 σ next to nothing gets past, and the cosines stay as
+# nearly all atoms became noise. With λ = 5 σ next to nothing gets past, and the cosines stay as
 # they are. On the wall, noise patches got past too: they are the grain in the rarely used atoms of
 # section 2. A larger λ would keep them out, and weak structure with them.
 #

@@ -338,7 +338,7 @@ figure.axes[0].grid(alpha=0.3)
 figure
 
 # %% [markdown]
-# **What to notice.** A few hundred small steps buy a decibel: ISTA had the right form and the wrong
+# **What to notice.** Two hundred small steps buy a decibel: ISTA had the right form and the wrong
 # numbers. *Centring* matters: without it, the network has to carry the mean through every step,
 # with thresholds in the way. $\mathbf W \ne \mathbf D$ brings little here. The *border weights*
 # stand for a principle, to train on the errors that will occur; problem 1 asks what they bring.
@@ -351,8 +351,9 @@ figure
 
 # %%
 card, shipped = load_card("sc-gray-25"), load_model("sc-gray-25")
-print(f"{card.steps} steps of {card.run['batch']} crops of {card.run['crop']} pixels from "
-      f"{card.data}, {sum(card.hours.values()):.1f} hours")
+crops_seen = card.pixels_in_all // card.run["crop"] ** 2
+print(f"{crops_seen:,} crops of {card.run['crop']} × {card.run['crop']} pixels from {card.data}, "
+      f"{card.hours_in_all:.1f} hours")
 rivals = {"lesson 03": lambda noisy: classical.METHODS["dictionary"].function(noisy, sigma),
           "lesson 04": lambda noisy: restore(load_model("lista-gray-25"), noisy),
           "SC, above": lambda noisy: restore(models["SC"], noisy),
@@ -558,9 +559,9 @@ for level in (15, 50):
 # %% [markdown]
 # **What to notice.** At 15 the model itself removes detail that it takes for noise, at 50 it leaves
 # noise that it takes for detail. With your function it is a tenth or two behind models that were
-# trained for these levels: those began where your function ends, and took a few hundred steps more.
-# Lesson 10 shares $\mathbf C$, $\mathbf D$ and $\mathbf W$ between noise levels and learns
-# thresholds for each.
+# trained for these levels: those began where your function ends, and took more than a thousand
+# steps from there. Lesson 10 shares $\mathbf C$, $\mathbf D$ and $\mathbf W$ between noise levels
+# and learns thresholds for each.
 #
 # **Predict.** One has to know σ for this. The noise is 25 again, but the function is told 18, or
 # 35. What costs more, on average over parts of *camera*, *gravel* and *brick*?

@@ -250,8 +250,9 @@ figure
 
 # %% [markdown]
 # **What to notice.** Each arrow starts at the coefficients of one atom in two patches and ends,
-# with a dot, at their prox with λ = 1. (Brute force over 90,601 points agrees.) On the left many
-# dots lie on the axes: the atom is kept for one patch and dropped for the other. In the middle all
+# with a dot, at their prox with λ = 1; on the right each penalty has half of it. (Brute force over
+# 90,601 points agrees.) On the left many dots lie on the axes: the atom is kept for one patch and
+# dropped for the other. In the middle all
 # arrows point to the origin, and what does not arrive there stays off the axes: kept for both, or
 # dropped for both. The region that is dropped is a disc now, not a square. On the right both
 # happen: weak rows are dropped, and of those that are kept, weak entries. Problem 1 asks what that

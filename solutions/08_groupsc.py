@@ -561,7 +561,7 @@ figure
 # many such codes.
 #
 # And ν has learned to forget: after three refreshes the noisy patches count for a hundredth or so
-# in colour, and in gray for less than a thousandth.
+# in colour, those of the file for three thousandths in JPEG, and in gray noise for less than one.
 #
 # **D, W and C** (the paper's Figure 12). The paper trained D and W, with C = D, and finds them
 # coupled. Here all three are free, and were equal when training began. Are they still? Below are

@@ -802,8 +802,8 @@ for level in (10, 15, 25, 35, 50):
 # %% [markdown]
 # **What to notice.** At σ = 10 the network does as if there was more noise, and takes details away
 # with it; at σ = 50 it leaves most of the noise. So does SC, whose thresholds are made for one σ as
-# well. To be told σ helps where there is more noise, by 5 to 11 dB, and not where there is less: a
-# picture of more contrast is not what the normalisations know, and SC without any help is better.
+# well. To be told σ helps where there is more noise, by 5 to 11 dB, and hardly where there is less:
+# a picture of more contrast is not what the normalisations know, and SC without any help is better.
 
 # %% [markdown]
 # ## Three questions

@@ -222,7 +222,7 @@ figure
 # of the mean: what comes back is too dark, by about $\sigma_s^2 / 4$ where there is light enough
 # (problem 1 derives it). FFDNet can be told the noise of each pixel, so there is another way: leave
 # the picture as it is, and give it a map of σ. That needs $L$, which we do not have; a blurred $y$
-# will do.
+# will do. (*True rms* below is one σ for all: the root mean square of the noise over the picture.)
 
 
 # %%
@@ -359,9 +359,10 @@ figure
 # ## 4. What if a network has to find the noise?
 #
 # CBDNet is two networks: five convolutions that look at the noisy picture and say σ at each pixel,
-# and a U-Net that is given the picture and this map. The map is trained with a loss of its own. Why
-# not with the squared error? Lesson 14 has found that a σ which is too low costs more than one that
-# is too high. Now the smooth wall stands beside the man with the camera.
+# and a U-Net that is given the picture and this map. (A U-Net makes its features smaller step by
+# step, then larger again, and adds at each size those of the way down.) The map is trained with a
+# loss of its own. Why not with the squared error? Lesson 14 has found that a σ which is too low
+# costs more than one that is too high. Now the smooth wall stands beside the man with the camera.
 #
 # **Predict.** The noise has σ = 25. On the wall, what does it cost if FFDNet is told 35?
 
@@ -613,7 +614,7 @@ assert table["photographs"][1] > table["wall"][1]
 
 # %% [markdown]
 # **What to notice.** Each network is better on its own class by a wide margin: to know that it will
-# be a wall is worth 2.3 dB on the wall, and costs 4 dB on a face. The wall is an extreme class, of
+# be a wall is worth 2.2 dB on the wall, and costs 4 dB on a face. The wall is an extreme class, of
 # a single member. Neither comes near FFDNet, which has 36 times as many parameters, and was not
 # trained in seconds. For the classes of Remez and others the lecture shows an example in which a
 # class is worth 0.38 dB (30.88 against 30.50). Of the photographs of BSDS, sorted by what they
@@ -809,7 +810,7 @@ widgets.quiz("15")
 # assert (error[3:] + 1).abs().max() < 0.15
 # ```
 #
-# It is right in the light. Between 0.02 and 0.3 the mean is off by up to a quarter more:
+# It is right in the light. Between 0.02 and 0.3 the mean is off by up to three tenths more:
 # the noise is as wide as $f$ is bent there, and a second order is not enough.
 #
 # </details>

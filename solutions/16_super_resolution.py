@@ -172,13 +172,13 @@ figure
 # <details><summary>Hint</summary>
 #
 # `rgb_to_luma(image)` makes (B, 1, H, W) of (B, 3, H, W). With a border of 0, `x[..., 0:-0]` is
-# empty.
+# empty. `metrics.psnr` returns float64, whatever it is given: `.to(estimate)`.
 # </details>
 
 
 # %% tags=["nbval-check-output"]
 def sr_psnr(estimate: Tensor, clean: Tensor, border: int) -> Tensor:
-    """Images (B, 3, H, W) or luma (B, 1, H, W) -> dB (B,), `border` pixels left out."""
+    """Images (B, 3, H, W) or luma (B, 1, H, W) -> dB (B,), same dtype, `border` pixels left out."""
     ### BEGIN SOLUTION
     planes = [rgb_to_luma(one) if one.shape[1] == 3 else one for one in (estimate, clean)]
     height, width = clean.shape[-2:]
@@ -712,7 +712,8 @@ widgets.quiz("16")
 #
 # **1. Luma's head start.** The same enlargement has a higher PSNR on $Y$ than on red, green and
 # blue together. By how many decibels, if you know the mean products of the errors of the three
-# channels? What if all three errors are equal, and what if they have nothing to do with each other?
+# channels? What if all three errors are equal, and what if they are equally strong, but have
+# nothing to do with each other?
 #
 # <details><summary>Solution</summary>
 #
@@ -721,8 +722,8 @@ widgets.quiz("16")
 # C \mathbf w$; on all channels together it is a third of the trace of $\mathbf C$. The head start
 # is $10 \log_{10} (\operatorname{tr} \mathbf C / 3\, \mathbf w^\top \mathbf C \mathbf w)$. For
 # equal errors $\mathbf w^\top \mathbf C \mathbf w$ has the factor $(219/255)^2$, which gives 1.32
-# dB: luma has 219 steps where a file has 255. For errors that have nothing to do with each other it
-# is 4.82 dB. Errors of enlargement are nearly grey.
+# dB: luma has 219 steps where a file has 255. For errors that are equally strong and have nothing
+# to do with each other it is 4.82 dB. Errors of enlargement are nearly grey.
 #
 # ```python
 # weights = torch.tensor([65.481, 128.553, 24.966]) / 255

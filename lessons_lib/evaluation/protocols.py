@@ -6,6 +6,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from lessons_lib import data, metrics
+from lessons_lib.camera import CameraNoise
 from lessons_lib.degradations import Degradation
 from lessons_lib.metrics import SsimDefinition
 from lessons_lib.ops.colour import rgb_to_luma
@@ -78,7 +79,8 @@ class Protocol:
             **asdict(cast(Any, self.degradation)),
         }
         if hasattr(self.degradation, "seed"):
-            drawn = "RandomState seeded by sha256 of seed and file name; not clipped"
+            clipped = "clipped" if isinstance(self.degradation, CameraNoise) else "not clipped"
+            drawn = f"RandomState seeded by sha256 of seed and file name; {clipped}"
             plain["degradation"]["drawn"] = drawn
         plain["psnr"] = "per image, then mean"
         return plain

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lessons_lib.exercises.answer import SHAPE, Answer
+from lessons_lib.exercises.answer import RUNS, SHAPE, Answer
 from lessons_lib.exercises.core import Exercise
 from lessons_lib.exercises.properties import (
     cause_of,
@@ -569,6 +569,14 @@ def autograd_says(answer: Answer) -> None:
     for z, thresholds, slopes in _shapes():
         words = f"z of shape {tuple(z.shape)}, thresholds of shape {tuple(thresholds.shape)}"
         same(answer(z, thresholds, slopes), _autograd(z, thresholds, slopes), case=words)
+
+
+@BACKWARD.holds("it does without autograd")
+def by_hand(answer: Answer) -> None:
+    cause = "the derivatives are to be your own: what are they for one number?"
+    # Where nothing can be differentiated.
+    with torch.inference_mode(), cause_of(RUNS, cause):
+        answer(torch.tensor([3.0, 0.5]), torch.ones(2), torch.ones(2))
 
 
 BACKWARD.agrees(_shapes)

@@ -2,16 +2,19 @@
 
 import copy
 import math
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from lessons_lib.exercises.answer import Answer
 from lessons_lib.exercises.core import Exercise
-from lessons_lib.exercises.properties import ensure, ensure_batchwise, likely_cause, same
+from lessons_lib.exercises.properties import (
+    ensure,
+    ensure_batchwise,
+    ensure_own_shuffle,
+    likely_cause,
+    same,
+)
 from lessons_lib.training import losses
 
 C1, C2 = 1e-4, 9e-4
@@ -341,41 +344,6 @@ GAIN.agrees(
 )
 
 
-class _Shuffles(TorchFunctionMode):
-    """Notes which of PyTorch's own two functions are called inside, by whichever of their names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.called: list[str] = []
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if func in (F.pixel_shuffle, F.pixel_unshuffle):
-            self.called.append(func.__name__)
-        return func(*args, **(kwargs or {}))
-
-
-def _by_hand(answer: Answer, argument: Tensor) -> None:
-    """Break the property where the answer leaves the work to PyTorch."""
-    called: list[str] = []
-
-    def noted(given: Tensor) -> Tensor:
-        with _Shuffles() as shuffles:
-            found: Tensor = answer.function(given)
-        called.extend(shuffles.called)
-        return found
-
-    Answer(noted, answer.reference)(argument)
-    ensure(
-        not called,
-        case=f"a tensor {tuple(argument.shape)}",
-        expected="neither pixel_unshuffle nor pixel_shuffle is called",
-        actual=", ".join(called),
-        cause="the numbers are right; now with slices, or with views and permutations",
-    )
-
-
 TO_PHASES = Exercise("noise_maps.to_phases", to_phases)
 
 
@@ -419,7 +387,7 @@ TO_PHASES.agrees(lambda: [(torch.rand(2, 3, 4, 6),), (torch.rand(1, 1, 2, 2),)])
 
 @TO_PHASES.holds("PyTorch's own functions for it are not called")
 def by_hand(answer: Answer) -> None:
-    _by_hand(answer, torch.rand(1, 3, 4, 6))
+    ensure_own_shuffle(answer, torch.rand(1, 3, 4, 6))
 
 
 FROM_PHASES = Exercise("noise_maps.from_phases", from_phases)
@@ -461,7 +429,7 @@ FROM_PHASES.agrees(lambda: [(torch.rand(2, 12, 3, 2),), (torch.rand(1, 4, 2, 5),
 
 @FROM_PHASES.holds("PyTorch's own functions for it are not called")
 def back_by_hand(answer: Answer) -> None:
-    _by_hand(answer, torch.rand(1, 12, 2, 3))
+    ensure_own_shuffle(answer, torch.rand(1, 12, 2, 3))
 
 
 HOMOGENEOUS = Exercise("bias_free.homogeneous", homogeneous)

@@ -4,7 +4,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pixel_shuffle
 
 from lessons_lib.exercises.answer import FINITE, Answer
 from lessons_lib.exercises.core import Exercise
@@ -12,6 +11,7 @@ from lessons_lib.exercises.properties import (
     cause_of,
     ensure,
     ensure_batchwise,
+    ensure_own_shuffle,
     likely_cause,
     same,
 )
@@ -93,7 +93,8 @@ def shuffle(features: Tensor, scale: int) -> Tensor:
     Source: Shi et al., *Real-time single image and video super-resolution using an efficient
     sub-pixel convolutional neural network*, 2016.
     """
-    return pixel_shuffle(features, scale)
+    cells = features.unflatten(1, (-1, scale, scale))  # (B, C, scale, scale, H, W)
+    return cells.permute(0, 1, 4, 2, 5, 3).flatten(4, 5).flatten(2, 3)
 
 
 WEIGHTS = Exercise("sr.weights", bicubic_weights)
@@ -402,6 +403,11 @@ def colours_apart(answer: Answer) -> None:
 @SHUFFLE.holds("the members of a batch do not mix")
 def shuffle_batch(answer: Answer) -> None:
     ensure_batchwise(answer, torch.randn(3, 4, 2, 5), 2)
+
+
+@SHUFFLE.holds("PyTorch's own function for it is not called")
+def by_hand(answer: Answer) -> None:
+    ensure_own_shuffle(answer, torch.randn(1, 8, 2, 3), 2)
 
 
 SHUFFLE.agrees(lambda: [(torch.randn(2, 9, 4, 3), 3), (torch.randn(1, 8, 3, 5), 2)])

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
+from torch.overrides import TorchFunctionMode
 
 from lessons_lib.exercises.answer import Answer, Broken, describe
 
@@ -98,6 +100,46 @@ def ensure_batchwise(answer: Answer, *arguments: Any, cause: str = "") -> None:
             case=f"member {i} of a batch of {size}, and it alone",
             cause=cause or "an operation that mixes the members of the batch: check its axes",
         )
+
+
+def ensure_own_shuffle(answer: Answer, *arguments: Any) -> None:
+    """Break the property where an answer leaves the work to PyTorch's pixel shuffle or its inverse.
+
+    Args:
+        answer: under watch.
+        arguments: of one call; the first is a tensor.
+    """
+    called: list[str] = []
+
+    def noted(*given: Any) -> Any:
+        with _Shuffles() as shuffles:
+            found = answer.function(*given)
+        called.extend(shuffles.called)
+        return found
+
+    Answer(noted, answer.reference)(*arguments)
+    ensure(
+        not called,
+        case=f"a tensor {tuple(arguments[0].shape)}",
+        expected="neither pixel_unshuffle nor pixel_shuffle is called",
+        actual=", ".join(called),
+        cause="the numbers are right; now with slices, or with views and permutations",
+    )
+
+
+class _Shuffles(TorchFunctionMode):
+    """Notes which of PyTorch's own two functions are called inside, by whichever of their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: list[str] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in (pixel_shuffle, pixel_unshuffle):
+            self.called.append(func.__name__)
+        return func(*args, **(kwargs or {}))
 
 
 def ensure_gradients(result: Tensor, given: dict[str, Tensor], *, case: str) -> None:

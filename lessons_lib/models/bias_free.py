@@ -91,6 +91,7 @@ class BiasFree(ConvolutionalModel):
     """
 
     config: BiasFreeConfig
+    layout = torch.channels_last
 
     def __init__(self, config: BiasFreeConfig) -> None:
         super().__init__()

@@ -57,6 +57,7 @@ class CBDNet(ConvolutionalModel):
     """
 
     config: CBDNetConfig
+    layout = torch.channels_last
     finds_noise = True
 
     def __init__(self, config: CBDNetConfig) -> None:
@@ -96,16 +97,23 @@ class CBDNet(ConvolutionalModel):
         self.check_channels(noisy)
         return _run(self.estimator, noisy)
 
-    def forward(self, noisy: Tensor) -> Tensor:
-        """Estimate ``(B, C, H, W)`` images of any size."""
+    def forward(self, noisy: Tensor, with_noise: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """Estimate ``(B, C, H, W)`` images of any size; where asked, the noise that was found, too.
+
+        Args:
+            noisy: ``(B, C, H, W)``.
+            with_noise: whether to return a pair, the second being that of `estimate_noise`.
+        """
         height, width = noisy.shape[-2:]
-        seen = torch.cat([noisy, self.estimate_noise(noisy)], dim=1)
+        noise = self.estimate_noise(noisy)
+        seen = torch.cat([noisy, noise], dim=1)
         full = _run(self.full_down, pad(seen, (0, -width % 4, 0, -height % 4), mode="replicate"))
         half = _run(self.half_down, avg_pool2d(full, 2))  # (B, 2·width, H/2, W/2)
         quarter = _run(self.quarter, avg_pool2d(half, 2))  # (B, 4·width, H/4, W/4)
         half = _run(self.half_up, half + self.to_half(quarter))
         full = _run(self.full_up, full + self.to_full(half))
-        return noisy + self.last(full)[..., :height, :width]
+        estimate: Tensor = noisy + self.last(full)[..., :height, :width]
+        return (estimate, noise) if with_noise else estimate
 
 
 def _layers(*widths: int) -> nn.ModuleList:

@@ -62,6 +62,7 @@ class DnCNN(ConvolutionalModel):
     """
 
     config: DnCNNConfig
+    layout = torch.channels_last
 
     def __init__(self, config: DnCNNConfig) -> None:
         super().__init__()

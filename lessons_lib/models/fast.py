@@ -45,7 +45,7 @@ class Moment:
     Attributes:
         k: number of the step.
         z: codes ``(B, N, K)``.
-        threshold: Λ of the step, ``(1 or B, 1, K)``.
+        threshold: Λ of the step, ``(1, K)``, or ``(B, 1, K)`` of a model of several levels.
         descend: ``z ← z + Cᵀ(y − Dz)``, in place.
         near: similarities, of models that compare patches.
         room: as large as the codes, for whatever comes.

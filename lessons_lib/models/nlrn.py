@@ -120,11 +120,11 @@ class NonLocalModule(nn.Module):
 class Transition(nn.Module):
     """The weights of a state's renewal: a non-local module, if it has one, and two convolutions."""
 
-    def __init__(self, config: NLRNConfig) -> None:
+    def __init__(self, config: NLRNConfig, looks: bool) -> None:
         super().__init__()
         width = config.width
         self.look: NonLocalModule | None = None
-        if config.every:
+        if looks:
             self.look = NonLocalModule(width, config.embedding, config.distance)
         self.first, self.second = convolution(width, width), convolution(width, width)
 
@@ -164,7 +164,10 @@ class NLRN(ConvolutionalModel):
         self.norm = normalisation(config.channels)
         self.first = convolution(config.channels, config.width)
         copies = 1 if config.tied else config.states
-        self.transitions = nn.ModuleList(Transition(config) for _ in range(copies))
+        looking = range(0, copies, config.every) if config.every else ()
+        self.transitions = nn.ModuleList(
+            Transition(config, looks=number in looking) for number in range(copies)
+        )
         copies = 1 if config.tied_norms else config.states
         self.norms = nn.ModuleList(Norms(config.width) for _ in range(copies))
         self.last_norm = normalisation(config.width)

@@ -123,6 +123,11 @@ class NSR(ConvolutionalModel):
             return HaloWindows(halo=2 + 2 * self.config.blocks)
         return UniformTiles(self.config.tile)
 
+    @property
+    def layout(self) -> torch.memory_format:  # type: ignore[override]
+        """The kernels of an image's own are mixed for channels that lie one after the other."""
+        return torch.channels_last if self.config.groups == 1 else torch.contiguous_format
+
     def forward(self, degraded: Tensor) -> Tensor:
         """Estimate ``(B, C, scale·H, scale·W)`` from ``(B, C, H, W)`` images of any size.
 

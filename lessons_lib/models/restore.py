@@ -38,8 +38,8 @@ def restore(
             and the estimate divided again. A model of several levels is told it, and if it is not
             given, what `estimate_sigma` finds in each image; one that takes maps also a ``(1 or B,
             1, H, W)`` of it. One that finds the noise itself, as CBDNet does, does not need it.
-        tile: side of the tiles at most, of models that work in tiles; they are spread evenly, see
-            `lay_tiles`.
+        tile: side of the tiles, of models that work in tiles. Those of patches are spread evenly
+            and may be smaller, see `lay_tiles`; others are of this side, see `UniformTiles`.
         overlap: pixels that neighbouring tiles share at least. Where not given, models of patches
             take ``patch − 1``, which codes nearly every patch once; the paper's finest, 44 pixels
             of 56, gains 0.04 dB and takes 13 times as long. For others see `UniformTiles`.
@@ -88,7 +88,7 @@ def restore(
             raise ValueError(
                 f"a mask of {tuple(mask.shape)} is not one of {tuple(degraded.shape)} images"
             )
-        told["mask"] = mask
+        told["mask"] = mask.to(degraded)
     if level is not None:
         told["sigma"] = level
     if not len(degraded):

@@ -77,6 +77,9 @@ class Restorer(nn.Module):
             side ``config.patch``, as `lessons_lib.training` learns it.
         finds_noise: whether it has a method ``estimate_noise`` that says how strong the noise is at
             each pixel of an image, ``(B, C, H, W)``, in the unit of the maps that it learned from.
+            Then ``forward`` returns it beside the estimate if it is called ``with_noise=True``.
+        layout: how the crops that it is trained with lie in memory: ``torch.channels_last`` where
+            that makes its steps shorter.
         repeats: whether it repeats one step with weights ``C`` and ``D``, so that steps that are
             too long blow up, see `lessons_lib.training.stability`.
         noise_powers: an image s times as bright, noise and all, should give an estimate s times as
@@ -94,6 +97,7 @@ class Restorer(nn.Module):
     matrices: tuple[str, ...] = ()
     starts_from_dictionary: ClassVar[bool] = False
     finds_noise: ClassVar[bool] = False
+    layout: torch.memory_format = torch.contiguous_format
     repeats: ClassVar[bool] = False
     noise_powers: ClassVar[dict[str, int]] = {}
 

@@ -24,8 +24,8 @@ class Gate(nn.Module):
         groups: sparsity groups k, of which one should be chosen.
         cardinality: cardinal groups d, which choose each by itself.
         kind: σ. "softmax"; "sigmoid", as CondConv has it, which chooses nothing; "hard", one group
-            alone; "gumbel", which draws a group in training, with the gradient of a softmax, and is
-            "hard" else.
+            alone, by a choice that cannot be learned; "gumbel", which draws a group in training,
+            with the gradient of a softmax, and is "hard" else.
         temperature: what a softmax's logits are divided by: the smaller, the harder. Of "gumbel" it
             shapes the gradient; which group is drawn does not depend on it.
         depth: layers of the MLP, 1 or 2.
@@ -54,6 +54,8 @@ class Gate(nn.Module):
         self.kind, self.temperature = kind, temperature
         layers: list[nn.Module] = [nn.Linear(inputs, inputs), nn.ReLU()] if depth == 2 else []
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, groups * cardinality))
+        # A choice has no slope.
+        self.layers.requires_grad_(kind != "hard")
 
     def forward(self, features: Tensor) -> Tensor:
         """Gates ``(B, k, d)`` of features ``(B, C, H, W)``, which are pooled over H and W."""

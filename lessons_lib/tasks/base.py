@@ -57,9 +57,13 @@ class Examples:
 
     def part(self, which: slice, device: torch.device | None = None) -> "Examples":
         """Some of them, on a device."""
-        clean, degraded = (crops[which].to(device) for crops in (self.clean, self.degraded))
-        told = {name: values[which].to(device) for name, values in self.told.items()}
-        return Examples(clean, degraded, told, self.scale[which].to(device))
+
+        def there(values: Tensor) -> Tensor:
+            # A GPU takes them when it comes to it; nobody has to wait for it.
+            return values[which].to(device, non_blocking=True)
+
+        told = {name: there(values) for name, values in self.told.items()}
+        return Examples(there(self.clean), there(self.degraded), told, there(self.scale))
 
     def told_to(self, names: tuple[str, ...]) -> dict[str, Tensor]:
         """What a model is told that asks for these names."""

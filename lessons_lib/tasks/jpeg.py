@@ -81,8 +81,8 @@ class MendJPEG(Task):
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """Its luma."""
-        planes = to_luma(pixels)
-        return Posed(planes, JPEG(value), ("restored", f"from JPEG quality {value}"))
+        planes, file = to_luma(pixels), JPEG(whole(value))
+        return Posed(planes, file, ("restored", f"from JPEG quality {file.quality}"))
 
     def finish(self, pixels: Tensor, estimate: Tensor) -> Tensor:
         """The restored luma with the colours that the file has."""

@@ -34,6 +34,8 @@ def export(run: Run, runs: Path, folder: Path) -> Card:
     model = average_of(run, state)
     log = Log(files.log)
     log.cut(state.stage, state.step)
+    # By the run as it is now: a stage may have become longer or shorter since.
+    finished = state.step >= run.stages[state.stage - 1].steps
     card = save_model(
         model,
         folder,
@@ -44,7 +46,7 @@ def export(run: Run, runs: Path, folder: Path) -> Card:
         scale=run.scale,
         run=_settings(run, state.stage),
         steps=state.step,
-        finished=state.stage_finished,
+        finished=finished,
         hours={device: round(seconds / 3600, 3) for device, seconds in state.spent.items()},
         curve=[[row["step"], round(row["held_out_psnr"], 3)] for row in log.of_stage(state.stage)],
         revision=_revision(),
@@ -54,7 +56,7 @@ def export(run: Run, runs: Path, folder: Path) -> Card:
         hours_before=round(state.hours_before, 3),
         pixels_before=state.pixels_before,
     )
-    if state.stage >= len(run.stages) and state.step >= run.stages[-1].steps:
+    if finished and state.stage == len(run.stages):
         files.state.unlink()
     return card
 

@@ -85,7 +85,8 @@ def _train_stage(sitting: Sitting, report: Callable[[Progress], None] | None) ->
         some = sitting.examples()
         # Of what a model draws itself, as Gumbel's gates do; going on later, it draws the same.
         torch.manual_seed((stage.seed << 32) + state.step * fabric.world_size + fabric.global_rank)
-        loss = sitting.objective(model(some.degraded, **some.told_to(learner.model.told)), some)
+        told = some.told_to(learner.model.told)
+        loss = sitting.objective(model(some.degraded, **told, **sitting.objective.asks), some)
         fabric.backward(loss)
         learner.set_rate(stage.rate(state.step) * state.slowdown)
         for optimizer in optimizers:

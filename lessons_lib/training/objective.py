@@ -1,7 +1,5 @@
 """What one stage's steps make small: its loss, and what keeps its model from blowing up."""
 
-from typing import Any, cast
-
 import torch
 from torch import Tensor
 
@@ -21,26 +19,35 @@ class Objective:
         stage: gives loss and penalty.
         model: that is trained.
         device: where it is.
+
+    Attributes:
+        asks: what the model's ``forward`` is to be called with, besides what it is told.
     """
 
     def __init__(self, run: Run, stage: Stage, model: Restorer, device: torch.device) -> None:
         self.loss = LOSSES[stage.loss.kind]
         self.stability = stage.loss.stability
         self.noise, self.smooth = stage.loss.noise, stage.loss.smooth
+        self.asks = {"with_noise": True} if self.noise or self.smooth else {}
         self.model = model
         self.confidence = model.confidence((stage.crop, stage.crop)).to(device)
         if self.stability:
             sizes = model.config.patch, model.config.channels
             self.measured = GOALS[run.task].measured(*sizes).to(device)
 
-    def __call__(self, estimate: Tensor, some: Examples) -> Tensor:
-        """The number, for estimates ``(B, C, h, w)`` of some examples."""
+    def __call__(self, found: Tensor | tuple[Tensor, Tensor], some: Examples) -> Tensor:
+        """The number, for what the model returns of some examples.
+
+        Args:
+            found: estimates ``(B, C, h, w)``, and the noise if that is what it `asks` for.
+            some: the examples.
+        """
+        estimate, noise = found if isinstance(found, tuple) else (found, None)
         scale = some.scale[:, None, None, None]
         loss = self.loss(scale * estimate, scale * some.clean, self.confidence)
-        if self.noise or self.smooth:
-            found = cast(Any, self.model).estimate_noise(some.degraded)
-            loss = loss + self.noise * asymmetric(found, some.told["noise"])
-            loss = loss + self.smooth * total_variation(found)
+        if noise is not None:
+            loss = loss + self.noise * asymmetric(noise, some.told["noise"])
+            loss = loss + self.smooth * total_variation(noise)
         if self.stability:
             loss = loss + self.stability * growth(self.model, self.measured)
         return loss

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lessons_lib.checkpoints import CheckpointError
+from lessons_lib.data import DataError
+from lessons_lib.evaluation.leaks import LeakError
 from lessons_lib.training.alone import BusyError, agreed
 from lessons_lib.training.config import Run, read_run
 from lessons_lib.training.loop import Progress, train
@@ -65,19 +67,19 @@ def train_queue(
         left = minutes - (time.monotonic() - began) / 60
         if agreed(left <= 0):
             break
-        # While others were trained, its file may have been changed.
-        run = read_run(folder / f"{waiting.name}.toml")
 
-        def tell(progress: Progress, run: Run = run) -> None:
+        def tell(progress: Progress, run: Run = waiting) -> None:
             if report is not None:
                 report(run, progress)
 
         try:
+            # While others were trained, its file may have been changed.
+            run = read_run(folder / f"{waiting.name}.toml")
             standing = train(run, folder, minutes=left, device=device, report=tell)
         except (BusyError, WaitingError):
             continue
-        except (ConfigError, CheckpointError) as error:
-            failures.append(f"{run.name}: {error}")
+        except (ConfigError, CheckpointError, DataError, LeakError) as error:
+            failures.append(f"{waiting.name}: {error}")
             continue
         if not standing.finished:
             break  # what is left of the time is too little for another step

@@ -4,6 +4,7 @@ import math
 import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -108,7 +109,8 @@ class Sitting:
         # The next ones are made while a GPU is at work on these, or it would wait for them.
         self._made = step + 1, self._maker.submit(self.crops.examples, step + 1)
         share = slice(self.fabric.global_rank, None, self.fabric.world_size)
-        return batch.part(share, self.fabric.device)
+        some = batch.part(share, self.fabric.device)
+        return replace(some, degraded=some.degraded.to(memory_format=self.learner.model.layout))
 
     def count_step(self) -> None:
         """A step is done."""
@@ -168,7 +170,8 @@ class Sitting:
         try:
             self.learner.restore(self.state.weights)
         except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"the saved state of {name} is another model's: {error}") from error
+            what = "another model's" if isinstance(error, RuntimeError) else "of other paces"
+            raise ConfigError(f"the saved state of {name} is {what}: {error}") from error
         self.log.cut(self.state.stage, self.state.step)
 
     def _board(self, before: int) -> Board | None:
@@ -206,7 +209,7 @@ def launch(stage: Stage, device: str) -> Fabric:
 
 
 class HalfProducts(MixedPrecision):
-    """Products in half precision, and nothing else.
+    """Layers in half precision, and neither images nor losses.
 
     Fabric's own would hand the model its images in half precision, too: of their 8 bits it keeps 8
     at most, as if each had noise of its own, 60 dB below white.

@@ -87,6 +87,8 @@ class Stage:
         check_types(self)
         check_positive(self, "steps", "crop", "batch")
         check_not_negative(self, "seed")
+        if self.seed >= 2**31:
+            raise ConfigError(f"a seed is less than 2147483648, not {self.seed}")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema must lie between 0 and 1, not {self.ema}")
 

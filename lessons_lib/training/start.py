@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lessons_lib.checkpoints import load_card, load_model
+from lessons_lib.checkpoints import cards, load_card, load_model
 from lessons_lib.models import MODELS, Restorer, build
 from lessons_lib.training.config import Run, read_run
 from lessons_lib.training.crops import Crops
@@ -90,15 +90,15 @@ def learned_by(name: str, run: Run, folder: Path) -> Learned:
         WaitingError: if it has to wait.
         CheckpointError: if there are no such weights.
     """
-    state = read_state(Files(folder, name).state)
-    if state is not None and state.finished:
-        return _of_state(state)
-    path = folder / f"{name}.toml"
+    state, path = read_state(Files(folder, name).state), folder / f"{name}.toml"
+    finished = state is not None and state.finished
     if path.exists():
+        # Its file says what is left of it, and may have changed since the state was saved.
         other = read_run(path)
-        if other.priority < run.priority and not read_standing(other, folder).finished:
+        finished = read_standing(other, folder).finished
+        if other.priority < run.priority and not finished:
             raise WaitingError(f"run {run.name} starts from {name}, which is not finished")
-    return _exported(name)
+    return _of_state(state) if finished and state is not None else _exported(name)
 
 
 def _of_state(state: State) -> Learned:
@@ -107,6 +107,7 @@ def _of_state(state: State) -> Learned:
 
 
 def _exported(name: str) -> Learned:
+    cards.cache_clear()  # another process may have exported since
     card = load_card(name)
     levels = tuple(card.options.get("levels_255", ()))
     effort = Effort(card.hours_in_all, card.pixels_in_all)
@@ -115,6 +116,7 @@ def _exported(name: str) -> Learned:
 
 def _exported_after(run: Run, stage: int, log: Log) -> Learned:
     """A run's own weights, if they are those with which a stage ended."""
+    cards.cache_clear()
     card, end = load_card(run.name), log.of_stage(stage)[-1]
     if abs(card.held_out_psnr - end["held_out_psnr"]) > 1e-3:
         raise ConfigError(
@@ -131,14 +133,20 @@ def translate(other: Learned, run: Run) -> dict[str, Tensor]:
     - From several levels to one, its thresholds are interpolated between theirs; where there is no
       noise, as in a mosaic, the quietest level's are taken.
     - From one level to several, each takes the mean of all steps' thresholds, scaled.
+    - From several to others, each of ours is interpolated between theirs.
+
+    Networks without thresholds for a dictionary's codes, told the level or finding it, take over
+    what there is as it is.
     """
     weights = dict(other.weights)
-    theirs, ours = other.levels_255, run.options.get("levels_255", ())
-    if theirs and not ours:
-        steps = build(run.model, run.options).config.steps
-        chosen = _between(weights["raw_thresholds"].abs(), theirs, run.sigma_255 or theirs[0])
-        return weights | {"raw_thresholds": chosen.repeat(steps, 1)}
-    if ours and not theirs:
+    theirs, ours = other.levels_255, tuple(run.options.get("levels_255", ()))
+    shape = dict(build(run.model, run.options).named_parameters()).get("raw_thresholds")
+    if theirs and shape is not None:
+        thresholds = weights["raw_thresholds"].abs()
+        wanted = ours or (run.sigma_255 or theirs[0],) * len(shape)
+        found = torch.stack([_between(thresholds, theirs, level) for level in wanted])
+        return weights | {"raw_thresholds": found}
+    if ours and not theirs and "raw_thresholds" in weights:
         mean = weights["raw_thresholds"].abs().mean(dim=0)
         loudness = torch.tensor(ours)[:, None] / (other.sigma_255 or ours[-1])
         return weights | {"raw_thresholds": loudness * mean}

@@ -95,6 +95,12 @@ def averaged(in_z, in_thresholds, thresholds):
     return in_z, in_thresholds.sum_to_size(thresholds.shape) / shared
 
 
+def by_autograd(z, thresholds, slopes):
+    z, thresholds = (value.detach().clone().requires_grad_() for value in (z, thresholds))
+    found = soft_threshold(z, thresholds)
+    return torch.autograd.grad(found, (z, thresholds), slopes)
+
+
 def pseudo(dictionary):
     return torch.linalg.pinv(dictionary @ dictionary.T) @ dictionary
 
@@ -282,6 +288,7 @@ WRONG = {
             slopes_of(summed, keep=lambda z, t: (z.abs() > t) + 5.0 * (z.abs() == t)),
             "in a kink it is between the slopes on the two sides",
         ),
+        (by_autograd, RUNS, "are to be your own"),
     ],
     "lista.analytic_weights": [
         (

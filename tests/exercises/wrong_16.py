@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from lessons_lib.exercises.answer import FINITE, SHAPE
 from lessons_lib.exercises.lesson_16 import nearest_consistent, shuffle, sr_psnr
@@ -199,5 +200,7 @@ WRONG = {
         (mixed_batch, "the members of a batch do not mix"),
         (lambda x, s: F.interpolate(x[:, :: s**2], scale_factor=s), SQUARE),
         (lambda x, s: x.unflatten(1, (-1, s, s)), SHAPE),
+        (F.pixel_shuffle, "PyTorch's own function for it is not called", "right; now with"),
+        (lambda x, s: nn.PixelShuffle(s)(x), "PyTorch's own function for it is not called"),
     ],
 }

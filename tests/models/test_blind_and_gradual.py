@@ -53,6 +53,7 @@ def test_cbdnet_is_an_estimator_and_a_u_net():
     full = layers(full + doubled(half), 2)
     torch.testing.assert_close(model(noisy), noisy + F.conv2d(full, *next(pairs)))
     torch.testing.assert_close(model.estimate_noise(noisy), noise)
+    torch.testing.assert_close(model(noisy, with_noise=True), (model(noisy), noise))
 
 
 def test_class_aware_adds_what_each_layer_says():

@@ -111,6 +111,7 @@ VARIANTS = [
     {"every": 2},
     {"every": 0},
     {"tied": False},
+    {"tied": False, "every": 2},
     {"tied_norms": True},
     *({"distance": name, "neighbourhood": 5} for name in DISTANCES),
 ]

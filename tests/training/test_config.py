@@ -63,6 +63,7 @@ def test_runs_can_go_on_where_they_are(path):
         ("batch = 4", "batchsize = 3", "stage 1: unknown key 'batchsize'; did you mean 'batch'"),
         ("batch = 4", "batch = 3.5", "stage 1: batch = 3.5 should be of type int"),
         ("steps = 60", "steps = 0", "stage 1: steps must be positive"),
+        ("steps = 60", "seed = 2147483648", "stage 1: a seed is less than 2147483648"),
         ('"sc"', '"scs"', "unknown model 'scs'; did you mean 'sc'"),
         ("patch = 5", "patches = 3", "patches"),
         ("patch = 5", 'patch = "nine"', "patch"),

@@ -52,19 +52,21 @@ def test_every_model_is_among_the_runs() -> None:
 def test_a_step_and_a_restoration(run: Run) -> None:
     model = build(run.model, run.options).to(ELSEWHERE)
     learner = Learner(model, run.stages[-1])
-    some = crops_for(run).part(slice(None), ELSEWHERE)
+    made = crops_for(run)
+    some = made.part(slice(None), ELSEWHERE)
     stage = replace(run.stages[-1], crop=some.clean.shape[-1])
 
-    estimate = model(some.degraded, **some.told_to(model.told))
-    Objective(run, stage, model, ELSEWHERE)(estimate, some).backward()
-    assert estimate.device == ELSEWHERE
+    objective = Objective(run, stage, model, ELSEWHERE)
+    loss = objective(model(some.degraded, **some.told_to(model.told), **objective.asks), some)
+    loss.backward()
+    assert loss.device == ELSEWHERE
     for optimizer in learner.optimizers:
         optimizer.step()
     learner.update_average(0)
 
     told = {} if model.loudest is None else {"sigma": 0.1}
-    if "mask" in some.told:
-        told["mask"] = some.told["mask"]
+    if "mask" in made.told:
+        told["mask"] = made.told["mask"]  # on the processor, where `BayerMosaic.mask` makes it
     for precision in ("reference", "fp32"):
         if precision == "reference" or model.has_fast_form:
             found = restore(model, some.degraded, precision=precision, **told)

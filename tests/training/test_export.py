@@ -15,7 +15,7 @@ from lessons_lib.evaluation.explain_gap import explain_training
 from lessons_lib.tasks import GOALS
 from lessons_lib.training import ConfigError, export, read_run, train
 from lessons_lib.training.files import Files
-from lessons_lib.training.state import State, read_state
+from lessons_lib.training.state import State, read_state, write_state
 
 TINY = """
 model = "sc"
@@ -97,6 +97,21 @@ def test_the_command_says_what_it_wrote_and_keeps_what_is_unfinished(tmp_path):
         assert Files(tmp_path, "half").state.exists() == (finished[0] == "u")
         if finished[0] == "u":
             train(read_run(path), tmp_path, device="cpu")
+
+
+def test_a_stage_that_became_shorter_than_what_was_done_is_finished(tmp_path):
+    path = tmp_path / "long.toml"
+    path.write_text(TINY + STAGE % FIRST)
+    train(read_run(path), tmp_path, device="cpu", minutes=0)
+    files = Files(tmp_path, "long")
+    state = read_state(files.state)
+    assert state is not None
+    state.step = 2
+    write_state(state, files.state)
+    path.write_text(TINY + STAGE % (*FIRST[:3], 1))
+    (tmp_path / "weights").mkdir()
+    assert export(read_run(path), tmp_path, tmp_path / "weights").finished
+    assert not files.state.exists()
 
 
 def test_what_has_no_state_is_refused(tmp_path):

@@ -14,7 +14,8 @@ from lessons_lib.training import ConfigError, Optimizer, Run, Watch, export, rea
 from lessons_lib.training.files import Files
 from lessons_lib.training.log import Log
 from lessons_lib.training.standing import read_standing
-from lessons_lib.training.state import State, read_state
+from lessons_lib.training.start import Learned, translate
+from lessons_lib.training.state import Effort, State, read_state
 
 TINY = """
 model = "sc"
@@ -182,6 +183,31 @@ def test_a_run_waits_for_one_that_the_queue_puts_before_it(tiny, follower, tmp_p
         train(follower, tmp_path, device="cpu")
     # One that comes later has weights already, and will have better ones.
     assert train(replace(follower, priority=-1), tmp_path, device="cpu").finished
+
+
+def test_a_run_that_became_longer_is_waited_for(tiny, follower, tmp_path, weights):
+    """Its state is that of an end, and its file says that there is more to come."""
+    trained(first_stage(tiny), tmp_path)
+    with pytest.raises(ConfigError, match="follower starts from tiny, which is not finished"):
+        train(follower, tmp_path, device="cpu")
+
+
+def test_levels_that_differ_are_interpolated():
+    theirs = build("sc", {"patch": 5, "atoms": 24, "steps": 2, "levels_255": [5.0, 15.0, 25.0]})
+    found = torch.tensor([0.1, 0.3, 0.5])[:, None].expand(3, 24)
+    learned = Learned({"raw_thresholds": found}, 0.0, (5.0, 15.0, 25.0), Effort())
+    options = {"patch": 5, "atoms": 24, "steps": 2, "levels_255": (10.0, 50.0)}
+    run = Run("other", "sc", 0.0, task="blind", options=options)
+    moved = translate(learned, run)["raw_thresholds"]
+    assert theirs.raw_thresholds.shape == found.shape
+    torch.testing.assert_close(moved, torch.tensor([0.2, 1.0])[:, None].expand(2, 24))
+
+
+def test_a_network_finds_nothing_to_start_from_in_a_dictionary():
+    found = torch.full((3, 24), 0.1)
+    learned = Learned({"raw_thresholds": found}, 0.0, (5.0, 15.0, 25.0), Effort())
+    run = Run("other", "dncnn", 25.0, options={"layers": 3, "width": 4})
+    assert build("dncnn", run.options).start_from(translate(learned, run)) == []
 
 
 def test_a_start_from_another_noise_level_is_scaled(tiny, tmp_path):

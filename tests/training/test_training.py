@@ -35,6 +35,7 @@ from lessons_lib.training.files import Files
 from lessons_lib.training.learner import Learner
 from lessons_lib.training.log import Log, Row
 from lessons_lib.training.losses import LOSSES, squared
+from lessons_lib.training.sitting import Sitting
 from lessons_lib.training.standing import read_standing
 from lessons_lib.training.state import State, read_state
 from lessons_lib.training.watch import crop_psnr
@@ -257,14 +258,32 @@ def test_the_queue_begins_nothing_that_it_has_no_time_for(tmp_path, monkeypatch)
     assert not second.begun
 
 
-def test_a_run_that_cannot_go_on_does_not_keep_the_queue_from_others(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("[[stage]]", '[[stage]]\nstart = "no-such-weights"'), ('"samples"', '"no-such-images"')],
+)
+def test_a_run_that_cannot_go_on_does_not_keep_the_queue_from_others(tmp_path, old, new):
     short = TINY.replace("steps = 60", "steps = 2")
-    missing = short.replace("[[stage]]", '[[stage]]\nstart = "no-such-weights"')
-    (tmp_path / "a.toml").write_text(missing)
+    (tmp_path / "a.toml").write_text(short.replace(old, new))
     (tmp_path / "b.toml").write_text(short)
-    with pytest.raises(ConfigError, match=r"a: .*no-such-weights"):
+    with pytest.raises(ConfigError, match=r"a: .*no-such-"):
         train_queue(tmp_path, minutes=5, device="cpu")
     assert read_standing(read_run(tmp_path / "b.toml"), tmp_path).finished
+
+
+def test_a_file_that_breaks_while_others_are_trained_does_not_either(tmp_path):
+    short = TINY.replace("steps = 60", "steps = 2")
+    for name in "abc":
+        (tmp_path / f"{name}.toml").write_text(short)
+    broken = tmp_path / "b.toml"
+    with pytest.raises(ConfigError, match=r"b: .*Invalid value"):
+        train_queue(
+            tmp_path,
+            minutes=5,
+            device="cpu",
+            report=lambda run, progress: broken.write_text(short + "batch = "),
+        )
+    assert read_standing(read_run(tmp_path / "c.toml"), tmp_path).finished
 
 
 def test_numbers_that_are_none_end_a_run_that_does_not_go_back(tiny, tmp_path):
@@ -355,6 +374,32 @@ def test_a_weight_learns_at_its_own_pace(tiny, tmp_path):
         assert step.abs().max() > 0
         factor = 10 if name == "raw_thresholds" else 1
         torch.testing.assert_close(faster, factor * step, rtol=1e-3, atol=1e-7)
+
+
+def test_a_file_decides_how_fast_weights_learn_from_now_on(tiny, tmp_path):
+    """Not the state, which was saved before the file was changed."""
+    slow = but(tiny, optimizer={"kind": "adam", "paces": {"C": 2.0}, "eps": 1e-3})
+    fast = but(tiny, optimizer={"kind": "adam", "paces": {"C": 5.0}, "eps": 1e-8})
+    train(slow, tmp_path, minutes=0, device="cpu")
+    state = read_state(Files(tmp_path, "tiny").state)
+    assert state is not None
+    learner = Learner(build(fast.model, fast.options), fast.stages[0])
+    learner.restore(state.weights)
+    (adam,) = learner.optimizers
+    assert {group["pace"] for group in adam.param_groups} == {1.0, 5.0}
+    assert {group["eps"] for group in adam.param_groups} == {1e-8}
+    with pytest.raises(ConfigError, match="state of tiny is of other paces"):
+        train(but(tiny), tmp_path, device="cpu")
+
+
+def test_crops_lie_in_memory_as_a_model_likes_them(tiny, tmp_path):
+    network = replace(tiny, name="network", model="dncnn", options={"layers": 3, "width": 4})
+    for run, layout in ((tiny, torch.contiguous_format), (network, torch.channels_last)):
+        sitting = Sitting(run, 1, tmp_path, "cpu", until=math.inf, save_every=60.0)
+        crops = sitting.examples().degraded
+        sitting.end()
+        # Of one channel both are contiguous: only their strides tell them apart.
+        assert crops.stride() == torch.empty(crops.shape, memory_format=layout).stride()
 
 
 def test_an_orthogonal_step_moves_all_directions_alike(tiny, tmp_path):
