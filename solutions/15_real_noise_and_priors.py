@@ -618,7 +618,8 @@ assert table["photographs"][1] > table["wall"][1]
 # a single member. Neither comes near FFDNet, which has 36 times as many parameters, and was not
 # trained in seconds. For the classes of Remez and others the lecture shows an example in which a
 # class is worth 0.38 dB (30.88 against 30.50). Of the photographs of BSDS, sorted by what they
-# show, buildings are worth 0.05 dB and animals 0.01 ([docs/classes.md](../docs/classes.md)).
+# show, buildings are worth 0.05 dB, animals and people 0.01
+# ([docs/classes.md](../docs/classes.md)).
 #
 # **Repetition.** A convolutional network looks at its receptive field (lesson 13) and no further. A
 # wall goes on beyond it. NN3D takes *any* denoiser and puts a filter of similar patches behind it:

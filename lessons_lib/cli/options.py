@@ -95,7 +95,8 @@ def check_task(task: str, **given: Any) -> "tuple[Task, Any]":
 
     Args:
         task: its name.
-        given: what each option of a task says; None if it was not given.
+        given: what each option of a task says; None if it was not given. An option that a command
+            does not have is left out.
     """
     from lessons_lib.tasks import TASKS
 
@@ -107,7 +108,7 @@ def check_task(task: str, **given: Any) -> "tuple[Task, Any]":
             raise typer.BadParameter(
                 f"says nothing about the task {task}", param_hint=f"--{option}"
             )
-    value = given[goal.option]
+    value = given.get(goal.option)
     if value is not None:
         if goal.option == "sigma":
             check_sigma(value)

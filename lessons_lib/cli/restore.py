@@ -12,7 +12,6 @@ import typer
 from lessons_lib.cli.options import (
     Device,
     Fast,
-    Level,
     MethodName,
     ModelName,
     Overlap,
@@ -110,7 +109,6 @@ def restore(
     pattern: Pattern = None,
     quality: Quality = None,
     scale: Scale = None,
-    level: Level = None,
     out: Folder = None,
     method: MethodName = None,
     model: ModelName = None,
@@ -126,9 +124,7 @@ def restore(
     itself, says; colours stay those of the sensor. The quality of a JPEG file is found in the file.
     With --task sr photographs become larger, --scale times.
     """
-    goal, value = check_task(
-        task, sigma=sigma, pattern=pattern, quality=quality, scale=scale, level=level
-    )
+    goal, value = check_task(task, sigma=sigma, pattern=pattern, quality=quality, scale=scale)
     if sigma_map is not None:
         if goal.option != "sigma" or value is not None or model is None:
             raise typer.BadParameter(

@@ -43,8 +43,10 @@ def train(
     from lessons_lib import training
 
     if listed:
-        folders = [folder for folder in (runs, runs / "full") if folder == runs or folder.is_dir()]
-        _list([standing for folder in folders for standing in training.read_standings(folder)])
+        known = {"": training.read_standings(runs)}
+        if (runs / "full").is_dir():
+            known["full/"] = training.read_standings(runs / "full")
+        _list(known)
         return
     bars: dict[tuple[str, int], tqdm] = {}
 
@@ -75,7 +77,7 @@ def train(
     finally:
         for bar in bars.values():
             bar.close()
-    _list(standings)
+    _list({"": standings})
 
 
 def _bar(run: "Run", progress: "Progress") -> "tqdm":
@@ -94,16 +96,21 @@ def _bar(run: "Run", progress: "Progress") -> "tqdm":
     )
 
 
-def _list(standings: list["Standing"]) -> None:
-    """One line for each run, in columns; dB are those on held-out crops."""
-    rows = [("run", "stage", "done", "hours", "dB", "next"), *map(_cells, standings)]
+def _list(standings: dict[str, list["Standing"]]) -> None:
+    """One line for each run, in columns; dB are those on held-out crops.
+
+    Args:
+        standings: by what is put before the runs' names.
+    """
+    rows: list[tuple[str, ...]] = [("run", "stage", "done", "hours", "dB", "next")]
+    rows += [_cells(folder, standing) for folder, some in standings.items() for standing in some]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = zip(row, widths, strict=True)
         typer.echo("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
 
 
-def _cells(standing: "Standing") -> tuple[str, ...]:
+def _cells(folder: str, standing: "Standing") -> tuple[str, ...]:
     stages = standing.run.stages
     stage = stages[standing.stage - 1]
     place = f"{standing.stage} of {len(stages)}"
@@ -114,7 +121,7 @@ def _cells(standing: "Standing") -> tuple[str, ...]:
         named = f"{stage.name}: {left}" if stage.name else left
         following = f"{named} left" if standing.step else f"{named}, not begun"
     return (
-        standing.run.name,
+        f"{folder}{standing.run.name}",
         place,
         # A run is done when its last step is, not half a percent before.
         f"{int(100 * standing.share)} %",

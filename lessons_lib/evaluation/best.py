@@ -15,7 +15,8 @@ from lessons_lib.tasks import TASKS, Posed, Task
 def best_weights(task: Task, channels: int, value: Any) -> str:
     """Name the weights of the library that restored test images best.
 
-    Where there are none for a task and a value, that is its classical method, if it has one.
+    Where there are none for a task and a value, or none that were scored, that is the task's safe
+    classical method, if it has one.
 
     Of all measured settings the one nearest to the value decides; noise levels and qualities are
     near where their ratio is.
@@ -31,8 +32,8 @@ def best_weights(task: Task, channels: int, value: Any) -> str:
     """
     known = [card for card in cards().values() if card.serves(task.name)]
     fit = {card.name: card for card in known if task.fits(card, value) is not None}
-    if not fit and task.quick:
-        return task.quick
+    if not fit and task.safe:
+        return task.safe
     if not known:
         raise MethodError(
             f"no weights for the task {task.name} come with the library: see 'lessons train'"
@@ -56,7 +57,7 @@ def best_weights(task: Task, channels: int, value: Any) -> str:
     ]
     if not scores:
         # Never scored, all that is known of them is what they were trained for.
-        return min(made_for, key=lambda name: task.fits(fit[name], value) or 0.0)
+        return task.safe or min(made_for, key=lambda name: task.fits(fit[name], value) or 0.0)
     nearest = min(_distance(task, value, score) for score in scores)
     alike = [score for score in scores if _distance(task, value, score) == nearest]
     # Scores on different images are not compared. Where some weights were measured on a small set

@@ -49,6 +49,8 @@ def tables(scores: Traversable, runs: Path | None = None) -> dict[str, str]:
     if not scores.is_dir():
         raise ReportError(f"{scores} is no folder of scores")
     kept = list(stored(scores))
+    if not kept:
+        raise ReportError(f"{scores} holds no scores")
     stale = [f"{s.method} on {s.dataset}, {s.setting}" for s in kept if s.stale]
     if stale:
         raise ReportError(f"measured with other weights, measure again: {', '.join(stale)}")
@@ -255,8 +257,8 @@ def _at_home(score: StoredScore) -> bool:
     if card is None:
         return True
     if score.task == card.task:
-        # The setting of weights for a whole task, such as all levels of noise, is the task's name.
-        return card.setting in (score.setting, card.task)
+        task = TASKS[score.task]
+        return task.fits(card, task.value(score.setting)) == 0
     if card.task == "mixed":
         return score.task in ("jpeg", "sr")  # for noise there are other weights of that network
     if card.task == "blind":

@@ -51,6 +51,8 @@ def to_photo(
             # Once it is in colour, black and white are those of the type.
             value_range = None
     samples = UPRIGHT.get(orientation, lambda a: a)(samples)
+    if value_range is None and mosaic is None:
+        kept["notes"] = (*kept.get("notes", ()), *_doubts(samples))
     if samples.dtype.kind == "f":
         _check_floats(path, samples, told=value_range is not None or mosaic is not None)
     channels = 1 if samples.shape[-1] <= 2 else 3
@@ -100,6 +102,20 @@ def _check_floats(path: Path | str, samples: np.ndarray, told: bool) -> None:
             f"{path}: has floating-point pixels from {low:g} to {high:g}; scale them to [0, 1], "
             "or say which range is black to white"
         )
+
+
+def _doubts(samples: np.ndarray) -> list[str]:
+    """Whether samples look like those of another scale: 10 or 12 bits, stored as 16."""
+    if samples.dtype.kind == "f" or samples.itemsize == 1:
+        return []
+    brightest, white = int(samples.max()), FULL_RANGE[samples.dtype.name][1]
+    if not 0 < brightest < white / 15:
+        return []
+    likely = 2 ** brightest.bit_length() - 1
+    return [
+        f"its brightest sample is {brightest}, and white {white:.0f}; if white is another number, "
+        f"say it, as in --range 0 {likely}"
+    ]
 
 
 def _levels(

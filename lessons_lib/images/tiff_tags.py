@@ -20,7 +20,9 @@ _IMAGEJ = {50838, 50839}
 _MAP = {33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113}
 # Position and number of the page, and the texts of news agencies (IPTC).
 _PAGE = {286, 287, 297, 33723}
-_WANTED = _IMAGEJ | _MAP | _PAGE | {*exif.RESOLUTION, ICC_PROFILE, XMP}
+# Whether colours follow each other pixel by pixel (1) or plane by plane (2).
+PLANES = 284
+_WANTED = _IMAGEJ | _MAP | _PAGE | {*exif.RESOLUTION, ICC_PROFILE, XMP, PLANES}
 _SENSOR = {CFA_SIZE, CFA_PATTERN, LINEARIZATION, BLACK_SIZE, BLACK_LEVEL, WHITE_LEVEL}
 
 
@@ -33,6 +35,11 @@ def is_for_programs(description: str) -> bool:
 def _tells_shape(text: str) -> bool:
     """Whether it is what tifffile writes."""
     return text.startswith("{") and '"shape": [' in text and len(text) < 10_000
+
+
+def _tells_planes(text: str, tags: Directory) -> bool:
+    """Whether it tells the shape of colours that follow each other plane by plane."""
+    return _tells_shape(text) and tags.number(PLANES, 1) == 2
 
 
 def images_behind_one_page(description: str, height: int, width: int) -> int:
@@ -81,8 +88,8 @@ def page_fields(
     description = camera.entries.get(exif.DESCRIPTION)
     if description and is_for_programs(description.text()):
         del camera.entries[exif.DESCRIPTION]
-        # Most of them name height and width.
-        if alone and orientation < 5:
+        # Most of them name height and width, and some an order of colours that is not kept.
+        if alone and orientation < 5 and not _tells_planes(description.text(), Directory(tags)):
             kept[exif.DESCRIPTION] = description
     if not alone or exif.DESCRIPTION not in kept:
         kept = {code: entry for code, entry in kept.items() if code not in _IMAGEJ}
@@ -105,10 +112,13 @@ def page_fields(
 
 def stack_tags(file: TagFile, offset: int) -> Directory:
     """What the first page tells programs about all pages; nothing, if it speaks to people."""
-    tags = file.read(offset, _IMAGEJ | {exif.DESCRIPTION})
+    tags = file.read(offset, _IMAGEJ | {exif.DESCRIPTION, PLANES})
     description = tags.entries.get(exif.DESCRIPTION)
     if not description or not is_for_programs(description.text()):
         return Directory()
+    if _tells_planes(description.text(), tags):
+        return Directory()
+    tags.entries.pop(PLANES, None)
     # tifffile's word for pages without directories of their own. Written again, they have them.
     text = re.sub(rb', "truncated": true|"truncated": true, ', b"", description.data)
     tags.entries[exif.DESCRIPTION] = Entry(description.kind, text)

@@ -77,11 +77,12 @@ class PublishedWeights:
 
     @property
     def setting(self) -> str:
-        """What they were trained for: "sigma=25", "sigma<=55", or "sigma<=55 jpeg"."""
+        """What they were trained for: "sigma=25", "sigma<=55", or "sigma<=55 jpeg x2 x3 x4"."""
         if self.sigma_255:
             return f"sigma={self.sigma_255:g}"
         levels = f"sigma<={self.options['loudest_255']:g}"
-        return f"{levels} jpeg" if "jpeg" in self.tasks else levels
+        others = {"jpeg": "jpeg", "sr": "x2 x3 x4"}
+        return " ".join([levels, *(name for task, name in others.items() if task in self.tasks)])
 
     @property
     def url(self) -> str:

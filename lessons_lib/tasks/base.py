@@ -113,6 +113,7 @@ class Task:
         also: tasks that weights trained for this one can do, too.
         smallest: least number of pixels that either side of an image must have.
         quick: a classical method that takes seconds; empty where there is none.
+        safe: a classical method for what no weights are for; empty where there is none.
         aims_at: the field of a training's config that says how far a model is to go; empty for
             none.
         channels: how many an image may have, for a model to be trained.
@@ -130,6 +131,7 @@ class Task:
     also: ClassVar[tuple[str, ...]] = ()
     smallest: ClassVar[int] = 1
     quick: ClassVar[str] = ""
+    safe: ClassVar[str] = ""
     aims_at: ClassVar[str] = ""
     channels: ClassVar[tuple[int, ...]] = (1, 3)
 

@@ -53,12 +53,16 @@ class Camera(Untold):
     def channel(self, dataset: str) -> Channel:
         """All colours together."""
         if not in_colour(dataset):
-            raise data.DataError(f"{dataset} is gray: no sensor's colours are to be had from it")
+            raise data.DataError(f"{dataset} is not all in colour: gray tells no sensor's colours")
         return "rgb"
 
     def fits(self, weights: Any, value: Any) -> float | None:
         """Those for a camera, or for all levels of noise: nobody says how strong it is."""
         return None if weights.sigma_255 else 0.0
+
+    def goal_setting(self, goal: Goal) -> str:
+        """The name: weights for it have learned from all levels."""
+        return self.name
 
     def pose(self, pixels: Tensor, value: Any, path: str) -> Posed:
         """Noise of unknown strength, whatever is said."""

@@ -37,7 +37,7 @@ class Enlarge(Task):
     required = True
     tables = ("super-resolution", "super-resolution")
     smallest = 4
-    quick = "bicubic"
+    quick = safe = "bicubic"
     channels = (1,)
 
     def degradation(self, value: Any) -> BicubicDown:

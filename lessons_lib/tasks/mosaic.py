@@ -27,7 +27,7 @@ class Demosaic(Task):
     option = "pattern"
     told_by_files = True
     needs_value = False
-    quick = "bilinear"
+    quick = safe = "bilinear"
     tables = ("", "demosaicking")
     channels = (3,)
 
@@ -45,7 +45,7 @@ class Demosaic(Task):
     def channel(self, dataset: str) -> Channel:
         """All colours together."""
         if not in_colour(dataset):
-            raise data.DataError(f"{dataset} is gray: it makes no mosaic")
+            raise data.DataError(f"{dataset} is not all in colour: gray makes no mosaic")
         return "rgb"
 
     def methods(self) -> dict[str, Method]:

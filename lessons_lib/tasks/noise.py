@@ -18,6 +18,9 @@ from lessons_lib.tasks.base import Examples, Goal, Posed, Task, alike
 # Weights multiply an image until its noise is the one that they remove. Made brighter than that, it
 # has edges such as they never saw, and steps that nothing forces to converge blow up.
 BRIGHTEST = 2.5
+# Weights for all levels leave errors that are as large as noise a so many times fainter than the
+# loudest that they learned from.
+FAINTEST = 20
 
 
 class Denoise(Task):
@@ -32,6 +35,8 @@ class Denoise(Task):
     # white.
     also: ClassVar[tuple[str, ...]] = ("blind", "camera")
     quick = "dictionary"
+    # Of noise too faint for weights; the dictionary learns noise, or takes details for it.
+    safe = "dct"
     aims_at = "sigma_255"
     mark = ""
 
@@ -58,9 +63,9 @@ class Denoise(Task):
         return {"sigma": _sigma(degradation)}
 
     def fits(self, weights: Any, value: Any) -> float | None:
-        """Those for this noise, or a little more, or any less, or for many levels."""
+        """Those for this noise, or a little more, or any less, or for many levels that reach it."""
         if not weights.sigma_255:
-            return 0.0
+            return None if value and value < _quietest(weights) else 0.0
         if weights.sigma_255 > BRIGHTEST * value:
             return None
         return abs(math.log(weights.sigma_255 / value))
@@ -99,10 +104,6 @@ class Untold(Denoise):
         """White noise, as strong as it is found to be."""
         return GaussianNoise(_found(image).sigma)
 
-    def goal_setting(self, goal: Goal) -> str:
-        """The name: weights for it were trained for all strengths."""
-        return self.name
-
 
 class Blind(Untold):
     """White noise. A model of many levels may find its strength, or be told it.
@@ -134,7 +135,13 @@ class Blind(Untold):
             f"{noise.sigma * 255:.1f} in all, though only {noise.finest * 255:.1f} in the finest "
             "details; if too much or too little is removed, say --sigma"
         )
+        if pixels.shape[1] == 3:
+            note += ", or try --task camera"
         return Posed(pixels, GaussianNoise(noise.sigma), words, (note,), self.quick)
+
+    def goal_setting(self, goal: Goal) -> str:
+        """ "sigma<=55" """
+        return f"sigma<={255 * goal.levels[-1]:g}"
 
     def examples(self, pixels: Tensor, goal: Goal, generator: np.random.Generator) -> Examples:
         """Fresh noise, of any level up to the loudest in each crop; see `spread`."""
@@ -149,6 +156,12 @@ class Blind(Untold):
     def levels(self, goal: Goal) -> tuple[float, ...]:
         """Those that share a model's weights."""
         return goal.levels
+
+
+def _quietest(weights: Any) -> float:
+    """The least noise that weights for many levels do no harm to, white being 255."""
+    levels = weights.options.get("levels_255")
+    return float(min(levels) if levels else weights.options.get("loudest_255", 0) / FAINTEST)
 
 
 def _with(noise: Tensor, pixels: Tensor, levels: np.ndarray) -> Examples:

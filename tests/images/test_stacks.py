@@ -318,3 +318,18 @@ def test_more_than_four_gigabytes(tmp_path: Path, order: Literal["<", ">"]) -> N
         assert np.array_equal(found.pages[0].asarray(), found.pages[1].asarray())
     with open_images(path) as pictures:
         assert [p.pixels.shape for p in pictures] == [(1, 1, 4, 4)] * 2
+
+
+@pytest.mark.parametrize("pages", [1, 3])
+def test_planes_that_are_woven_lose_the_word_of_their_shape(tmp_path: Path, pages: int) -> None:
+    """Colours stand plane by plane in the file that is read, pixel by pixel in the other."""
+    planes = np.arange(pages * 3 * 10 * 12, dtype=np.uint16).reshape(pages, 3, 10, 12) * 50
+    given = planes[0] if pages == 1 else planes
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    tifffile.imwrite(source, given, photometric="rgb", planarconfig="separate")
+    with open_images(source) as pictures:
+        write_images(target, pictures, like=pictures)
+    with tifffile.TiffFile(target) as file:
+        assert "shape" not in str(file.pages[0].tags.get(270, ""))
+        found = file.asarray()
+    np.testing.assert_array_equal(found, np.moveaxis(given, -3, -1))

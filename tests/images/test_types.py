@@ -175,3 +175,18 @@ def test_what_is_brighter_than_white_is_kept_where_it_can_be(tmp_path: Path) -> 
     assert tifffile.imread(tmp_path / "a.tif").tolist() == [[0, 500, 1498]]
     write_image(tmp_path / "a.tif", replace(photo, sample_type="int16"))
     assert tifffile.imread(tmp_path / "a.tif").tolist() == [[-500, 500, 1498]]
+
+
+def test_ten_bits_in_sixteen_are_doubted(tmp_path: Path) -> None:
+    """Whoever forgets their range gets a word, and no photograph that fills its type does."""
+    for brightest, likely in ((1023, 1023), (4000, 4095), (5000, None), (65535, None), (0, None)):
+        samples = np.linspace(0, brightest, 64).reshape(8, 8).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "in.tif", samples)
+        notes = read_image(tmp_path / "in.tif").notes
+        assert len(notes) == (likely is not None)
+        if likely is not None:
+            assert f"brightest sample is {brightest}" in notes[0]
+            assert f"--range 0 {likely}" in notes[0]
+            assert not read_image(tmp_path / "in.tif", value_range=(0, likely)).notes
+    write_image(tmp_path / "dark.png", Photo(torch.full((1, 1, 4, 4), 0.01)))
+    assert not read_image(tmp_path / "dark.png").notes

@@ -166,7 +166,7 @@ def test_names_say_what_they_are() -> None:
     weights = published_weights()
     assert weights["dncnn-gray-25@cszn"].setting == "sigma=25"
     assert weights["dncnn-gray-25@cszn"].sigma == 25 / 255
-    assert weights["dncnn-3@cszn"].setting == "sigma<=55 jpeg"
+    assert weights["dncnn-3@cszn"].setting == "sigma<=55 jpeg x2 x3 x4"
     assert weights["ffdnet-color@cszn"].setting == "sigma<=75"
     assert weights["ffdnet-color@cszn"].sigma is None
     address = weights["groupsc-gray-25@bruno-31"].url
