@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lessons_lib.checkpoints import CheckpointError
@@ -67,14 +68,10 @@ def train_queue(
         left = minutes - (time.monotonic() - began) / 60
         if agreed(left <= 0):
             break
-
-        def tell(progress: Progress, run: Run = waiting) -> None:
-            if report is not None:
-                report(run, progress)
-
         try:
             # While others were trained, its file may have been changed.
             run = read_run(folder / f"{waiting.name}.toml")
+            tell = None if report is None else partial(report, run)
             standing = train(run, folder, minutes=left, device=device, report=tell)
         except (BusyError, WaitingError):
             continue
