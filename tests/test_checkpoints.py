@@ -65,6 +65,8 @@ def test_shipped_weights_restore_a_photograph(name):
     if model.config.channels == 3:
         clean = data.sample("astronaut", gray=False, size=80)
     degraded, told = degrade(card, clean)
+    if card.task == "sr" and model.scale == 1:
+        degraded = imresize(degraded, card.scale)  # a network that is given what is large already
     restored = restore(model, degraded, **told)
     # How many dB it must gain.
     if card.task == "demosaic":
@@ -74,7 +76,7 @@ def test_shipped_weights_restore_a_photograph(name):
     elif card.task == "camera":
         gain = 2
     elif card.task == "sr":
-        degraded, gain = imresize(degraded, card.scale), 1
+        degraded, gain = imresize(degraded, model.scale), 1
     else:
         gain = 4 if told["sigma"] > 10 / 255 else 2
     assert psnr(restored, clean) > psnr(degraded, clean) + gain

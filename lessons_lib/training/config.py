@@ -153,6 +153,8 @@ def read_run(path: Path) -> Run:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: arrays in each other, too deep to be read") from error
     with told(path):
         return _from_file(path.stem, table)
 

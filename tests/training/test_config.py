@@ -85,6 +85,7 @@ def test_runs_can_go_on_where_they_are(path):
         ("every = 7", "tolerated_drop = -1", "watch: tolerated_drop must not be negative"),
         ("[[stage]]", "[[stages]]", "unknown key 'stages'; did you mean 'stage'"),
         ("batch = 4", "batch = ", "Invalid value"),
+        ("batch = 4", "batch = " + 5000 * "[", "too deep to be read"),
     ],
 )
 def test_bad_configs_are_refused(tmp_path, old, new, says):
