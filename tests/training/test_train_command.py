@@ -47,7 +47,12 @@ def test_one_run_and_the_queue(tmp_path):
     (tmp_path / "runs" / "full").mkdir()
     (tmp_path / "runs" / "full" / "long.toml").write_text(TINY)
     done = lessons("--list", cwd=tmp_path)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["run", "one", "two", "full/long"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "run",
+        "one",
+        "two",
+        "full/long",
+    ]
     assert [line.rpartition("  ")[2] for line in done.stdout.splitlines()[1:]] == [
         "finished",
         "short: 3 of 3 steps, not begun",
