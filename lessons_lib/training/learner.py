@@ -77,7 +77,10 @@ class Learner:
         self.model.load_state_dict(captured["model"])
         self.average.load_state_dict(captured["average"])
         for optimizer, state in zip(self.optimizers, captured["optimizers"], strict=True):
-            settings = [_without(group, "params") for group in optimizer.param_groups]
+            settings = [
+                {key: value for key, value in group.items() if key != "params"}
+                for group in optimizer.param_groups
+            ]
             # An optimiser keeps the very dictionary it is given, and changes it from then on.
             optimizer.load_state_dict(deepcopy(state))
             for group, setting in zip(optimizer.param_groups, settings, strict=True):
@@ -91,10 +94,6 @@ def normalisations(model: nn.Module) -> list[nn.Module]:
         for module in model.modules()
         if "running_var" in dict(module.named_buffers(recurse=False))
     ]
-
-
-def _without(group: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in group.items() if key != name}
 
 
 def _copy(parts: dict[str, Any]) -> dict[str, Any]:

@@ -140,10 +140,10 @@ def translate(other: Learned, run: Run) -> dict[str, Tensor]:
     """
     weights = dict(other.weights)
     theirs, ours = other.levels_255, tuple(run.options.get("levels_255", ()))
-    shape = dict(build(run.model, run.options).named_parameters()).get("raw_thresholds")
-    if theirs and shape is not None:
+    own = build(run.model, run.options).state_dict().get("raw_thresholds") if theirs else None
+    if own is not None:
         thresholds = weights["raw_thresholds"].abs()
-        wanted = ours or (run.sigma_255 or theirs[0],) * len(shape)
+        wanted = ours or (run.sigma_255 or theirs[0],) * len(own)
         found = torch.stack([_between(thresholds, theirs, level) for level in wanted])
         return weights | {"raw_thresholds": found}
     if ours and not theirs and "raw_thresholds" in weights:
