@@ -354,10 +354,12 @@ def test_published_ablations():
     assert published["ablations-nlrn", "dot"] == -0.12
     assert published["ablations-nlrn", "no-module"] == -0.19
     assert published["ablations-nlrn", "every-3"] == -0.08
-    # NSR, Tables 1 and 3.
+    # NSR, Tables 1 to 3, and Table 1 of the supplement.
     assert published["ablations-nsr", "gumbel"] == -0.31
     assert published["ablations-nsr", "groups-4"] == 0.16
     assert published["ablations-nsr", "shared"] == -0.02
+    assert published["ablations-nsr", "narrow-4"] == -0.08
+    assert published["ablations-nsr", "depth-2"] == 0.01
 
 
 def test_shipped_pages_show_what_the_kept_scores_say():

@@ -17,6 +17,8 @@ GATES = "x2 RGB WDSR 16x32x4 k=4"
 PLAIN = ("NSR N/A", GATES)
 SOFTMAX = ("NSR Softmax tau=1", GATES)
 SAME_COST = "x2 RGB blocks=4 groups={} same FLOPs=0.30M"
+SAME_SIZE = "x2 RGB blocks=4 groups={} same params"
+DEPTH = "x2 RGB MLP depth={}"
 PLAIN_OF_FOUR = ("NSR", SAME_COST.format("N/A"))
 
 
@@ -152,6 +154,16 @@ GROUPS = tuple(
     _setting(f"groups-{k}", "plain", f"{k} groups", SAME_COST.format(k), PLAIN_OF_FOUR)
     for k in (2, 4)
 )
+NARROW = tuple(
+    _setting(
+        f"narrow-{k}",
+        "plain",
+        f"{k} groups, as many parameters",
+        SAME_SIZE.format(k),
+        ("NSR", SAME_SIZE.format("N/A")),
+    )
+    for k in (2, 4)
+)
 GATES_OF_FOUR = tuple(
     _method(run, "plain", f"4 groups, {gate}", f"NSR {method}", PLAIN)
     for run, gate, method in (
@@ -170,6 +182,13 @@ OF_FOUR = (
         SOFTMAX,
     ),
     Ablation("cardinality-1", "groups-4", "4 groups, all channels choose together"),
+    _setting(
+        "depth-2",
+        "groups-4",
+        "4 groups, gates of two layers",
+        DEPTH.format(2),
+        ("NSR", DEPTH.format(1)),
+    ),
 )
 
 STUDIES = (
@@ -178,6 +197,6 @@ STUDIES = (
     Study(
         "ablations-nsr",
         {"plain": "WDSR, small, without groups", "groups-4": "4 groups, softmax"},
-        GROUPS + GATES_OF_FOUR + OF_FOUR,
+        GROUPS + NARROW + GATES_OF_FOUR + OF_FOUR,
     ),
 )

@@ -110,7 +110,7 @@ class NonLocalModule(nn.Module):
             queries, keys = (by_pixel(each) for each in (seen[0], seen[-1]))
             logits = self.distance.logits(queries, keys)
             if carried is not None:
-                logits = logits + carried
+                logits += carried
             weights = weights_of(logits, self.distance.exponential, mask)
             values = by_pixel(self.transform(features))  # (B, N, m)
             found = (weights @ values).transpose(-2, -1).reshape(features.shape)
