@@ -806,9 +806,9 @@ widgets.explore(lambda tau, maps=maps: maps(tau), tau=[0.1, 0.01, 0.03, 0.3, 1, 
 # | millions of MACs for each pixel | 0.59 | 0.30 | 0.60 |
 #
 # In print half the cost loses nothing, and twice the capacity gains 0.05 to 0.15 dB. The library's
-# own weights of the three do not show it. After 4000 steps each, baseline, sparse − and sparse + had
-# 30.31, 30.22 and 30.27 dB on Set12, 29.11, 29.08 and 29.12 on BSD68; the baseline, whose steps are
-# the cheapest, has taken 8000 more since then, to 30.39 and 29.18
+# own weights of the three do not show it. After 4000 steps each, baseline, sparse − and sparse +
+# had 30.31, 30.22 and 30.27 dB on Set12, 29.11, 29.08 and 29.12 on BSD68; the baseline, whose steps
+# are the cheapest, has taken 8000 more since then, to 30.39 and 29.18
 # ([docs/results.md](../docs/results.md)). Table 3 goes on, for
 # super-resolution × 2 at one cost: 34.76 dB without groups, then 34.83, 34.87, 34.89 and 34.91 for
 # k = 2, 4, 8 and 16. No doubling of the capacity gains more than the one before.
@@ -850,7 +850,9 @@ for name, (clean, *estimates) in cases.items():
 # nearly 2 dB are lost. On the wall nothing is: there, all tiles chose nearly the same. This is why
 # NSR pools over tiles, of the size that it was trained with, and why a network that pools belongs
 # to its tile. (The supplement's §4.1 finds pooling over 64 pixels best in training, and over fewer
-# after it.) `restore` takes care of that; `model(photograph)` does not.
+# after it; what the library's networks make of larger and smaller tiles, and a network without gates
+# of the same, is in [docs/pooling.md](../docs/pooling.md).) `restore` takes care of that;
+# `model(photograph)` does not.
 
 # %% [markdown]
 # ## Three questions

@@ -30,7 +30,7 @@ ON_LANDING = ["Start", "The lessons", "Contributing, citing, licence"]
 # These are a digest of pages that the site has in full.
 DIGESTS = ["Results"]
 # Documents that stand below the results in the menu; the others stand below the library's page.
-MEASURED = ["training", "speed", "losses", "nn3d", "louder", "classes"]
+MEASURED = ["training", "speed", "losses", "nn3d", "louder", "classes", "pooling"]
 MEASURED += ["noise_level", "unlike", "reliability"]
 
 
