@@ -850,8 +850,8 @@ for name, (clean, *estimates) in cases.items():
 # nearly 2 dB are lost. On the wall nothing is: there, all tiles chose nearly the same. This is why
 # NSR pools over tiles, of the size that it was trained with, and why a network that pools belongs
 # to its tile. (The supplement's §4.1 finds pooling over 64 pixels best in training, and over fewer
-# after it; what the library's networks make of larger and smaller tiles, and a network without gates
-# of the same, is in [docs/pooling.md](../docs/pooling.md).) `restore` takes care of that;
+# after it. [docs/pooling.md](../docs/pooling.md) has what the library's networks, with gates and
+# without, make of tiles of several sides.) `restore` takes care of that;
 # `model(photograph)` does not.
 
 # %% [markdown]
