@@ -770,9 +770,9 @@ figures.show_images(estimates, clean=colour, crop=(60, 90, 110, 110))
 
 # %% [markdown]
 # **What to notice.** FFDNet gains 1.9 dB and leaves coloured blotches: they are coarse, and to it a
-# part of the picture. CBDNet gains 2.6, and what it leaves is fur. (The truth here is the
-# photograph before the camera: without any noise mosaic and JPEG would leave 32.7 dB.) How much
-# that is worth on other photographs and in other light is in
+# part of the picture. CBDNet gains 2.8: no blotch is left, and of the fur not the finest hairs.
+# (The truth here is the photograph before the camera: without any noise mosaic and JPEG would leave
+# 32.7 dB.) How much that is worth on other photographs and in other light is in
 # [docs/results.md](../docs/results.md).
 #
 # **An estimator out of its range**, **a network out of its class**, **a filter without
