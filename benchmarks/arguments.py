@@ -1,7 +1,7 @@
 """Arguments of the benchmarks that are refused before anything is measured."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from lessons_lib import data
 from lessons_lib.checkpoints import CheckpointError, load_model
@@ -26,3 +26,24 @@ def need(
             load_model(name)
     except (data.DataError, CheckpointError) as error:
         parser.error(str(error))
+
+
+def networks(description: str, known: Mapping[str, str], dataset: str) -> argparse.Namespace:
+    """Which networks to score on a data set, and whether to keep the scores.
+
+    Args:
+        description: of the benchmark, as it is.
+        known: weights of each network.
+        dataset: name.
+
+    Returns:
+        ``networks``, names out of those known, all by default; and ``write``.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", nargs="+", default=list(known), choices=known)
+    parser.add_argument("--write", action="store_true", help="keep results, renew the page")
+    given = parser.parse_args()
+    need(parser, [dataset], [known[name] for name in given.networks])
+    return given

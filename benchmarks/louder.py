@@ -11,11 +11,10 @@ the noise is. Two were trained by this library, two by the paper's authors.
 docs/louder.md up to date.
 """
 
-import argparse
 from pathlib import Path
 from statistics import fmean
 
-from arguments import need
+from arguments import networks
 from results import add
 
 from lessons_lib import data
@@ -64,13 +63,7 @@ def table(results: Results) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--write", action="store_true", help="keep results, renew the page")
-    given = parser.parse_args()
-    need(parser, [DATASET], [NETWORKS[name] for name in given.networks])
+    given = networks(__doc__, NETWORKS, DATASET)
     results: Results = {}
     for name in (NOISY, *given.networks):
         results[name] = found = score(load_model(NETWORKS[name]) if name in NETWORKS else None)

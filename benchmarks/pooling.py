@@ -12,11 +12,10 @@ is seen in a network without groups, which pools nothing, in the same tiles.
 docs/pooling.md up to date.
 """
 
-import argparse
 from pathlib import Path
 from statistics import fmean
 
-from arguments import need
+from arguments import networks
 from results import add
 
 from lessons_lib import data
@@ -78,13 +77,7 @@ def table(results: Results) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
-    parser.add_argument("--write", action="store_true", help="keep results, renew the page")
-    given = parser.parse_args()
-    need(parser, [DATASET], [NETWORKS[name] for name in given.networks])
+    given = networks(__doc__, NETWORKS, DATASET)
     results: Results = {}
     for name in given.networks:
         results[name] = found = score(load_model(NETWORKS[name]))

@@ -18,7 +18,6 @@ PLAIN = ("NSR N/A", GATES)
 SOFTMAX = ("NSR Softmax tau=1", GATES)
 SAME_COST = "x2 RGB blocks=4 groups={} same FLOPs=0.30M"
 SAME_SIZE = "x2 RGB blocks=4 groups={} same params"
-DEPTH = "x2 RGB MLP depth={}"
 PLAIN_OF_FOUR = ("NSR", SAME_COST.format("N/A"))
 
 
@@ -186,8 +185,8 @@ OF_FOUR = (
         "depth-2",
         "groups-4",
         "4 groups, gates of two layers",
-        DEPTH.format(2),
-        ("NSR", DEPTH.format(1)),
+        "x2 RGB MLP depth=2",
+        ("NSR", "x2 RGB MLP depth=1"),
     ),
 )
 
